@@ -1,0 +1,1 @@
+"""The canonical data model: what the firm talks about."""
