@@ -1,0 +1,615 @@
+"""Every frame billing reads or writes: each column with its type and unit, in one place.
+
+Money is in *units*: minor units x 10^4 in the row's currency (see `trueup.kernel.money`). Shares are parts per million
+(`_ppm`, 50_000 is 5 %). Minutes are whole minutes. Dates are plain dates. A column may be null only where it says so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from trueup.kernel.errors import Broken
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a frame.
+
+    dtype     Polars type
+    meaning   what a value says, with its unit
+    nullable  whether a value may be missing
+    """
+
+    dtype: pl.DataType
+    meaning: str
+    nullable: bool = False
+
+
+def text(meaning: str) -> Column:
+    """Describe a text column."""
+    return Column(pl.String(), meaning)
+
+
+def day(meaning: str) -> Column:
+    """Describe a column of plain dates."""
+    return Column(pl.Date(), meaning)
+
+
+def flag(meaning: str) -> Column:
+    """Describe a yes/no column."""
+    return Column(pl.Boolean(), meaning)
+
+
+def whole(meaning: str) -> Column:
+    """Describe a column of whole numbers: minutes, counts, days, parts per million."""
+    return Column(pl.Int64(), meaning)
+
+
+def units(meaning: str) -> Column:
+    """Describe a money column, in units (minor units x 10^4)."""
+    return Column(pl.Int64(), f"{meaning}, units")
+
+
+def maybe(column: Column) -> Column:
+    """Allow the column to be null."""
+    return replace(column, nullable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The columns of one kind of frame, in order.
+
+    name     plural noun, for messages and the reference page
+    row      what one row is
+    columns  column name → type, meaning and unit
+    """
+
+    name: str
+    row: str
+    columns: Mapping[str, Column]
+
+    def read(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the frame with exactly these columns, in this order; further columns are left behind.
+
+        Raises    Broken when a column is missing, has another type, or is null where it may not be.
+
+        >>> CREDITED.read(CREDITED.empty()).shape
+        (0, 6)
+        """
+        missing = [name for name in self.columns if name not in frame.columns]
+        if missing:
+            raise Broken(f"the frame {self.name} lacks {', '.join(missing)}")
+        wrong = [name for name, column in self.columns.items() if not _fits(frame.schema[name], column.dtype)]
+        if wrong:
+            seen = ", ".join(f"{name} is {frame.schema[name]}, not {self.columns[name].dtype}" for name in wrong)
+            raise Broken(f"the frame {self.name} has wrong types: {seen}")
+        taken = frame.select(pl.col(name).cast(column.dtype) for name, column in self.columns.items())
+        required = [name for name, column in self.columns.items() if not column.nullable]
+        holes = [name for name in required if taken[name].null_count()]
+        if holes:
+            raise Broken(f"the frame {self.name} has empty values in {', '.join(holes)}")
+        return taken
+
+    def write(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the frame with exactly these columns and types; a column nobody filled becomes null."""
+        return frame.select(
+            (pl.col(name) if name in frame.columns else pl.lit(None)).cast(column.dtype).alias(name)
+            for name, column in self.columns.items()
+        )
+
+    def empty(self) -> pl.DataFrame:
+        """Return a frame of this shape without rows."""
+        return pl.DataFrame(schema={name: column.dtype for name, column in self.columns.items()})
+
+
+def _fits(seen: pl.DataType, wanted: pl.DataType) -> bool:
+    both_whole = seen in _WHOLE and wanted in _WHOLE
+    without_values = seen in (pl.Null(), pl.List(pl.Null()))
+    return seen == wanted or both_whole or without_values
+
+
+_WHOLE = frozenset({pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64(), pl.UInt8(), pl.UInt16(), pl.UInt32()})
+
+# --- what a billing run reads -----------------------------------------------------------------------------------------
+
+ENTRIES = Shape(
+    "entries",
+    "one time entry in its newest version",
+    {
+        "gid": text("the time entry"),
+        "fact_version": Column(pl.Int32(), "version of the entry that is priced"),
+        "source_order": whole("the time system's own number; orders entries of one day"),
+        "contract": text("its contract"),
+        "project": text("its project"),
+        "role": maybe(text("role worked in")),
+        "resource": maybe(text("who worked")),
+        "worked_on": day("service date"),
+        "minutes": whole("minutes of the whole entry"),
+        "open_minutes": whole("minutes not yet in a final bucket; below zero when more was billed than is now worked"),
+        "allocated_amount": units(
+            "price of the minutes that are no longer open: on drafts, invoiced, credited or written off; 0 for none"
+        ),
+        "billable": flag("whether the time may be billed at all"),
+        "status": text("draft, submitted, approved or rejected"),
+    },
+)
+
+EXPENSES = Shape(
+    "expenses",
+    "one expense line in its newest version",
+    {
+        "gid": text("the expense line"),
+        "fact_version": Column(pl.Int32(), "version of the line that is priced"),
+        "source_order": whole("the expense system's own number; orders lines of one day"),
+        "contract": text("its contract"),
+        "project": text("its project"),
+        "resource": maybe(text("who spent")),
+        "spent_on": day("service date"),
+        "category": text("Airfare, Hotel, Meals ..."),
+        "amount": units("the whole line, before markup, in the project's currency"),
+        "open_amount": units("part not yet in a final bucket, before markup"),
+        "billable": flag("whether it may be charged on"),
+        "status": text("submitted, approved, posted or reimbursed; the last three count as approved"),
+        "has_receipt": flag("whether a receipt is attached"),
+    },
+)
+
+PROJECTS = Shape(
+    "projects",
+    "one project: a contract in one legal entity, and therefore one currency and one bill-to",
+    {
+        "project": text("the project"),
+        "code": text("deal and entity: D07-US01"),
+        "contract": text("its contract"),
+        "legal_entity": text("the entity that bills"),
+        "currency": text("ISO 4217"),
+        "bill_to": text("the customer who gets the invoice"),
+        "terms_days": whole("days from invoice date to due date"),
+        "seller_country": text("ISO 3166 alpha-2 of the legal entity"),
+        "buyer_country": maybe(text("ISO 3166 alpha-2 of the bill-to")),
+        "buyer_has_tax_id": flag("whether the bill-to has a VAT id"),
+        "contract_active": flag("whether a contract version is in force"),
+        "method": text("time_and_materials, fixed_fee, retainer or pass_through: how the main line bills time"),
+        "line_key": text("contract line of the main line"),
+        "cap": maybe(units("all time the line may bill in total, change orders included; null for no cap")),
+        "cap_used": units("of the cap: on documents already, credits deducted"),
+        "pass_through": flag("whether a line charges expenses on"),
+        "pass_through_line": maybe(text("contract line that charges expenses on")),
+        "markup_ppm": whole("added to charged expenses, parts per million"),
+        "monthly_fee": maybe(units("retainer: fee of a month")),
+        "included_minutes": maybe(whole("retainer: minutes a month's fee covers; null for no limit")),
+        "overage_rate": maybe(units("retainer: per hour above the included minutes")),
+        "period_included_used": whole("retainer: minutes of this period already covered"),
+        "fees_due": Column(
+            pl.List(pl.String()), "retainer: months up to the period whose fee is on no document yet; empty for none"
+        ),
+    },
+)
+
+RATES = Shape(
+    "rates",
+    "one rate line of a contract",
+    {
+        "gid": text("the rate line"),
+        "contract": text("its contract"),
+        "role": text("role it prices"),
+        "currency": text("ISO 4217; a contract in two currencies has lines in both"),
+        "rate": units("per hour"),
+        "valid_from": day("first day it prices"),
+        "valid_to": maybe(day("last day it prices; null for no end")),
+    },
+)
+
+MILESTONES = Shape(
+    "milestones",
+    "one milestone that may be ready to bill",
+    {
+        "gid": text("the milestone"),
+        "fact_version": Column(pl.Int32(), "version that is priced"),
+        "key": text("business key, also the invoice code: D05-M2"),
+        "name": text("as the client knows it"),
+        "contract": text("its contract"),
+        "project": text("its project"),
+        "contract_line": text("contract line it belongs to"),
+        "sequence": whole("order within the line"),
+        "open_amount": units("part of its amount not yet on a document"),
+        "acceptance_required": flag("whether the client must sign before it is billed"),
+        "completed_on": maybe(day("day the work was complete")),
+        "accepted_on": maybe(day("day the client signed")),
+        "status": text("planned, in_progress, completed or cancelled"),
+    },
+)
+
+# --- what a billing run decides ---------------------------------------------------------------------------------------
+
+CHARGES = Shape(
+    "charges",
+    "one fact, or one part of it, priced, in exactly one bucket",
+    {
+        "key": text("fact/version/facet; the facet of time is its range of minutes, 0-300; same facts, same key"),
+        "fact": text("time entry, expense line, milestone, or for a fee the project"),
+        "fact_version": Column(pl.Int32(), "version of the fact; 0 for a fee"),
+        "kind": text("time, expense, fee, overage or milestone"),
+        "project": text("its project"),
+        "contract": text("its contract"),
+        "contract_line": maybe(text("contract line that earns it")),
+        "service_on": day("day of work or spending, month end of a fee, trigger of a milestone"),
+        "source_order": whole("order within one service date"),
+        "minutes": maybe(whole("minutes of the fact in this charge; null where not time")),
+        "spent": maybe(units("expense covered by this charge, before markup; null where not an expense")),
+        "quantity": whole("minutes of time, 1 of anything else"),
+        "rate": maybe(units("per hour")),
+        "amount": units("value to the client; 0 where covered, non-billable or without a rate"),
+        "currency": maybe(text("ISO 4217; null only where the project is unknown")),
+        "bucket": text("on_draft, held, over_cap, covered_by_fixed_fee or non_billable"),
+        "hold_code": maybe(text("first of its holds; TAX_UNDETERMINED only when it is the only one")),
+        "invoice_code": maybe(text("draft it is on")),
+        "line_key": maybe(text("invoice line it is on")),
+        "rate_line": maybe(text("rate line that priced it")),
+        "trace": text("JSON object: the rule, dates, limits and rounding that made the amount"),
+    },
+)
+
+INVOICES = Shape(
+    "invoices",
+    "one draft invoice",
+    {
+        "code": text("business key: D07-US01-2026-08 or D05-M2"),
+        "project": text("its project"),
+        "contract": text("its contract"),
+        "legal_entity": text("the entity that bills"),
+        "currency": text("ISO 4217"),
+        "bill_to": text("the customer"),
+        "invoice_date": day("date on the document"),
+        "due_on": day("invoice date + payment terms"),
+        "period": text("accounting month: 2026-08"),
+        "tax_treatment": text("domestic_de, domestic_gb, domestic_us, reverse_charge or outside_scope"),
+        "tax_rate_ppm": whole("parts per million: 190_000 is 19 %"),
+        "net": units("sum of the lines"),
+        "tax": units("net x rate, rounded once"),
+        "gross": units("net + tax"),
+    },
+)
+
+INVOICE_LINES = Shape(
+    "invoice_lines",
+    "one line of a draft invoice",
+    {
+        "invoice_code": text("its invoice"),
+        "line_key": text("sorts the lines: 0-fee-retainer, 1-time-Analyst-0000120.00, 2-expense-Hotel, 3-overage"),
+        "description": text("for the client"),
+        "charge_kind": text("time, expense, fee, overage or milestone"),
+        "contract_line": maybe(text("contract line that earns it")),
+        "quantity": whole("minutes of time, count of anything else"),
+        "unit": text("minute or count"),
+        "rate": maybe(units("per hour of time, per piece of a fee or milestone; null for expenses")),
+        "net": units("sum of its charges"),
+    },
+)
+
+HOLDS = Shape(
+    "holds",
+    "one reason why one fact may not be billed yet; a fact with two reasons has two rows",
+    {
+        "scope": text("the fact; for a fee the project"),
+        "code": text("APPROVAL_MISSING, RATE_MISSING ... (see `holds.REASONS`)"),
+        "kind": text("time, expense, fee, overage or milestone"),
+        "project": text("its project"),
+        "contract": text("its contract"),
+        "service_on": day("service date"),
+        "currency": maybe(text("ISO 4217; null only where the project is unknown")),
+        "amount": units("value that waits"),
+        "minutes": whole("minutes that wait; 0 where not time"),
+        "sentence": text("the reason, for a finance clerk"),
+    },
+)
+
+# --- credit notes -----------------------------------------------------------------------------------------------------
+
+ALLOCATIONS = Shape(
+    "allocations",
+    "one charge on one invoice line, less what was credited before",
+    {
+        "charge": text("key of the charge"),
+        "fact": text("the time entry, expense line or milestone"),
+        "service_on": day("its service date"),
+        "source_order": whole("order within one service date"),
+        "minutes": whole("minutes still billed; 0 where not time"),
+        "amount": units("net still billed, zero or above"),
+    },
+)
+
+CREDITED = Shape(
+    "credited",
+    "part of a charge taken back by a credit note",
+    {
+        "charge": text("key of the charge"),
+        "fact": text("the time entry, expense line or milestone"),
+        "service_on": day("its service date"),
+        "source_order": whole("order within one service date"),
+        "minutes": whole("minutes credited; 0 where not time"),
+        "amount": units("net credited, above zero"),
+    },
+)
+
+# --- month end --------------------------------------------------------------------------------------------------------
+
+REVENUE_LINES = Shape(
+    "revenue_lines",
+    "one contract line that earns revenue",
+    {
+        "contract": text("its contract"),
+        "contract_line": text("line key"),
+        "legal_entity": text("the entity that bills it"),
+        "currency": text("ISO 4217"),
+        "method": text("as_invoiced, milestone, hours or ratable"),
+        "fee": units("amount of the line with its change orders; used by the method hours only"),
+        "estimated_minutes": maybe(whole("minutes at completion; used by the method hours only")),
+    },
+)
+
+EARNINGS = Shape(
+    "earnings",
+    "one charge as it stands at month end, whatever its bucket; credits are not taken off",
+    {
+        "contract": text("its contract"),
+        "contract_line": maybe(text("contract line that earns it; null earns nothing")),
+        "amount": units("value to the client"),
+        "bucket": text("on_draft, invoiced, credited, held, over_cap ..."),
+        "hold_code": maybe(text("first of its holds")),
+        "earned_on": day("the later of service date and approval date"),
+    },
+)
+
+ACCEPTANCES = Shape(
+    "acceptances",
+    "one milestone of a line with the revenue method milestone",
+    {
+        "contract": text("its contract"),
+        "contract_line": text("line it belongs to"),
+        "amount": units("its whole amount"),
+        "acceptance_required": flag("whether the client must sign"),
+        "completed_on": maybe(day("day the work was complete")),
+        "accepted_on": maybe(day("day the client signed")),
+        "status": text("planned, in_progress, completed or cancelled"),
+    },
+)
+
+PROGRESS = Shape(
+    "progress",
+    "approved time of a line with the revenue method hours, billable or not",
+    {
+        "contract": text("its contract"),
+        "contract_line": text("line it works off"),
+        "minutes": whole("minutes approved"),
+        "approved_on": day("day of approval"),
+    },
+)
+
+POSTED = Shape(
+    "posted",
+    "one line of a posted invoice or credit note",
+    {
+        "contract": text("its contract"),
+        "contract_line": text("line that earned it"),
+        "document": text("invoice or credit"),
+        "net": units("net of the line, above zero for both kinds"),
+        "dated_on": day("invoice date or credit date"),
+    },
+)
+
+LINE_POSITIONS = Shape(
+    "line_positions",
+    "one contract line at a month end, from the beginning of the contract",
+    {
+        "contract": text("its contract"),
+        "contract_line": text("line key"),
+        "legal_entity": text("the entity that bills it"),
+        "currency": text("ISO 4217"),
+        "method": text("as_invoiced, milestone, hours or ratable"),
+        "recognised": units("earned to date, credits deducted"),
+        "billed": units("posted invoices less posted credits to date"),
+        "recognised_delta": units("change since the previous position"),
+        "billed_delta": units("change since the previous position"),
+    },
+)
+
+CONTRACT_POSITIONS = Shape(
+    "contract_positions",
+    "one contract in one legal entity and currency at a month end",
+    {
+        "contract": text("the contract"),
+        "legal_entity": text("the entity that bills"),
+        "currency": text("ISO 4217"),
+        "recognised": units("earned to date"),
+        "billed": units("posted to date, credits deducted"),
+        "unbilled": units("recognised - billed where above zero"),
+        "deferred": units("billed - recognised where above zero"),
+        "recognised_delta": units("change since the previous position"),
+        "billed_delta": units("change since the previous position"),
+        "unbilled_delta": units("change since the previous position"),
+        "deferred_delta": units("change since the previous position"),
+    },
+)
+
+WORKED = Shape(
+    "worked",
+    "one approved time entry, billable or not",
+    {
+        "gid": text("the time entry"),
+        "project": text("its project"),
+        "resource": text("who worked"),
+        "worked_on": day("service date: picks the cost rate"),
+        "minutes": whole("minutes of the entry"),
+        "approved_on": day("day of approval: picks the month"),
+    },
+)
+
+COST_RATES = Shape(
+    "cost_rates",
+    "what an hour of one person costs from a day on",
+    {
+        "resource": text("the person"),
+        "rate": units("cost per hour"),
+        "currency": text("ISO 4217"),
+        "valid_from": day("first day; ends where the next one starts"),
+    },
+)
+
+SPENT = Shape(
+    "spent",
+    "one approved expense line, billable or not",
+    {
+        "project": text("its project"),
+        "amount": units("as reimbursed, in the project's currency"),
+        "approved_on": day("day of approval: picks the month"),
+    },
+)
+
+COST_PROJECTS = Shape(
+    "cost_projects",
+    "one project, as far as cost and margin need it",
+    {
+        "project": text("the project"),
+        "contract": text("its contract"),
+        "legal_entity": text("the entity that bills"),
+        "currency": text("ISO 4217"),
+    },
+)
+
+LABOUR = Shape(
+    "labour",
+    "labour cost of one project in one month of approval",
+    {
+        "project": text("the project"),
+        "contract": text("its contract"),
+        "legal_entity": text("the entity that bills"),
+        "currency": text("ISO 4217"),
+        "period": text("month of approval: 2026-08"),
+        "minutes": whole("minutes worked"),
+        "amount": units("cost; each entry rounded once"),
+    },
+)
+
+MARGINS = Shape(
+    "margins",
+    "one project from its beginning",
+    {
+        "project": text("the project"),
+        "contract": text("its contract"),
+        "legal_entity": text("the entity that bills"),
+        "currency": text("ISO 4217"),
+        "recognised": units("revenue to date"),
+        "labour": units("labour cost to date"),
+        "expenses": units("expense cost to date"),
+        "margin": units("recognised - labour - expenses"),
+    },
+)
+
+JOURNALS = Shape(
+    "journals",
+    "one balanced journal",
+    {
+        "code": text("business key: REV-US01-2026-08 or COST-US01-2026-08"),
+        "legal_entity": text("whose ledger"),
+        "currency": text("ISO 4217"),
+        "period": text("accounting month"),
+        "journal_type": text("revenue or cost_allocation"),
+        "total_debit": units("sum of the debits"),
+        "total_credit": units("sum of the credits, the same"),
+    },
+)
+
+JOURNAL_LINES = Shape(
+    "journal_lines",
+    "one line of a journal; either debit or credit is above zero",
+    {
+        "code": text("its journal"),
+        "line": whole("1, 2, 3 ... within the journal"),
+        "account": text("1150 unbilled receivable, 2400 contract liability, 4000 services, 5000 labour, 5090 applied"),
+        "debit": units("zero or above"),
+        "credit": units("zero or above"),
+        "contract": maybe(text("the contract; null on the counter line of labour")),
+        "project": maybe(text("the project, for labour")),
+        "memo": text("for the reader of the ledger"),
+    },
+)
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+RECEIVABLES = Shape(
+    "receivables",
+    "one posted invoice",
+    {
+        "legal_entity": text("the entity that billed"),
+        "currency": text("ISO 4217"),
+        "balance": units("still owed, gross"),
+    },
+)
+
+CAPACITY = Shape(
+    "capacity",
+    "one person",
+    {
+        "resource": text("the person"),
+        "weekly_minutes": whole("contracted minutes of a week"),
+        "hired_on": day("first day"),
+        "terminated_on": maybe(day("last day, counted")),
+    },
+)
+
+BACKLOG_LINES = Shape(
+    "backlog_lines",
+    "one contract line",
+    {
+        "currency": text("ISO 4217"),
+        "amount": units("contracted, change orders included"),
+        "recognised": units("earned to date"),
+        "contract_active": flag("whether the contract is active"),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a billing run looks at; the shapes in this file list the columns.
+
+    entries   `ENTRIES`   time entries, any status, with their open minutes
+    expenses  `EXPENSES`  expense lines, any status, with their open amounts
+    projects  `PROJECTS`  every project the facts point to, with what its contract says
+    rates     `RATES`     rate lines of these contracts
+    """
+
+    entries: pl.DataFrame
+    expenses: pl.DataFrame
+    projects: pl.DataFrame
+    rates: pl.DataFrame
+
+    def read(self) -> "RunFacts":
+        """Return the same facts in exact shape.
+
+        Raises    Broken when a frame lacks a column or has one of another type.
+        """
+        return RunFacts(
+            entries=ENTRIES.read(self.entries),
+            expenses=EXPENSES.read(self.expenses),
+            projects=PROJECTS.read(self.projects),
+            rates=RATES.read(self.rates),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What is to be billed and what waits; the shapes in this file list the columns.
+
+    charges        `CHARGES`        every approved open minute and expense in one bucket; sorted by key
+    invoices       `INVOICES`       drafts; sorted by code
+    invoice_lines  `INVOICE_LINES`  their lines; sorted by invoice and line key
+    holds          `HOLDS`          reasons; sorted by scope and code
+    """
+
+    charges: pl.DataFrame
+    invoices: pl.DataFrame
+    invoice_lines: pl.DataFrame
+    holds: pl.DataFrame

@@ -1,0 +1,100 @@
+"""The figures on the pages, against published examples, each with its definition."""
+
+from datetime import date
+from decimal import Decimal
+
+import polars as pl
+import pytest
+from frames_for_tests import eur
+
+from trueup.billing.frames import BACKLOG_LINES, CAPACITY, CONTRACT_POSITIONS, MARGINS, RECEIVABLES, Shape
+from trueup.billing.metrics import (
+    METRICS,
+    available_minutes,
+    backlog,
+    book_totals,
+    dso,
+    margins,
+    receivables,
+    utilisation,
+)
+
+AUGUST, OCTOBER = date(2026, 8, 1), date(2026, 10, 31)
+
+
+def rows(shape: Shape, *given: dict[str, object]) -> pl.DataFrame:
+    schema = {name: column.dtype for name, column in shape.columns.items()}
+    return pl.DataFrame(given, schema=schema)
+
+
+def test_every_figure_has_a_definition_a_formula_and_a_version() -> None:
+    assert list(METRICS) == [
+        "billed", "recognised", "unbilled", "deferred", "receivables", "dso", "utilisation", "backlog", "margin",
+    ]  # fmt: skip
+    for metric in METRICS.values():
+        assert metric.definition.endswith(".")
+        assert metric.formula
+        assert metric.version >= 1
+
+
+def test_days_sales_outstanding() -> None:
+    assert dso(Decimal(1_840_000), Decimal(2_310_000), 90) == Decimal("71.7")
+    assert dso(Decimal(100), Decimal(0), 92) is None
+
+
+def test_billable_utilisation() -> None:
+    assert utilisation(1312 * 60, Decimal((1760 - 120) * 60)) == Decimal("80.0")
+    assert utilisation(0, Decimal(0)) is None
+
+
+@pytest.mark.parametrize(
+    ("hired", "left", "weekdays"),
+    [
+        (date(2024, 1, 1), None, 65),
+        (date(2024, 1, 1), date(2026, 9, 15), 32),
+        (date(2026, 10, 30), None, 1),
+        (date(2026, 10, 31), None, 0),
+        (date(2026, 11, 2), None, 0),
+        (date(2024, 1, 1), date(2026, 7, 31), 0),
+    ],
+)
+def test_available_time_is_the_weekdays_somebody_was_employed(hired: date, left: date | None, weekdays: int) -> None:
+    person = {"resource": "res_1", "weekly_minutes": 24 * 60, "hired_on": hired, "terminated_on": left}
+    assert available_minutes(rows(CAPACITY, person), AUGUST, OCTOBER) == weekdays * Decimal(24 * 60) / 5
+
+
+def test_nobody_is_available_in_an_empty_firm() -> None:
+    assert available_minutes(CAPACITY.empty(), AUGUST, OCTOBER) == 0
+
+
+def test_backlog_counts_what_is_ahead_on_active_contracts_per_currency() -> None:
+    line = {"currency": "EUR", "amount": eur("100"), "recognised": eur("30"), "contract_active": True}
+    lines = rows(
+        BACKLOG_LINES, line, {**line, "recognised": eur("130")}, {**line, "contract_active": False},
+        {**line, "currency": "USD"},
+    )  # fmt: skip
+    assert backlog(lines).rows() == [("EUR", eur("70")), ("USD", eur("70"))]
+
+
+def test_margin_is_weighted_by_revenue_and_empty_without_it() -> None:
+    project = {
+        "project": "prj_1", "contract": "con_1", "legal_entity": "DE01", "currency": "EUR",
+        "recognised": eur("1000"), "labour": eur("400"), "expenses": eur("150"), "margin": eur("450"),
+    }  # fmt: skip
+    loss = {**project, "recognised": eur("500"), "margin": eur("-100")}
+    idle = {**project, "currency": "USD", "recognised": 0, "margin": eur("-5")}
+    assert margins(rows(MARGINS, project, loss, idle)) == {"EUR": Decimal("23.3"), "USD": None}
+
+
+def test_books_and_receivables_are_added_up_per_entity_and_currency() -> None:
+    amounts = {name: 0 for name in CONTRACT_POSITIONS.columns if name.endswith("_delta")}
+    one = {
+        "contract": "con_1", "legal_entity": "DE01", "currency": "EUR", "recognised": eur("100"), "billed": eur("70"),
+        "unbilled": eur("30"), "deferred": 0, **amounts,
+    }  # fmt: skip
+    two = {**one, "contract": "con_2", "billed": eur("120"), "unbilled": 0, "deferred": eur("20")}
+    assert book_totals(rows(CONTRACT_POSITIONS, one, two)).rows() == [
+        ("DE01", "EUR", eur("190"), eur("200"), eur("30"), eur("20"))
+    ]
+    owed = {"legal_entity": "DE01", "currency": "EUR", "balance": eur("50")}
+    assert receivables(rows(RECEIVABLES, owed, owed)).rows() == [("DE01", "EUR", eur("100"))]
