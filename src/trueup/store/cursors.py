@@ -1,0 +1,69 @@
+"""How far each reader has read, and how each system feels."""
+
+from typing import Any
+
+from trueup.store.database import Tx
+
+
+def get(tx: Tx, system: str, object: str) -> str | None:
+    """Return the cursor, or None before the first read."""
+    found = tx.value("select cursor from cursors where system = %s and object = %s", (system, object))
+    return None if found is None else str(found)
+
+
+def advance(tx: Tx, system: str, object: str, cursor: str, records: int) -> None:
+    """Move the cursor, in the transaction that keeps the records it passes."""
+    tx.run(
+        """
+        insert into cursors (system, object, cursor, records) values (%s, %s, %s, %s)
+        on conflict (system, object) do update set cursor = excluded.cursor, records = cursors.records + excluded.records,
+            read_at = now()
+        """,
+        (system, object, cursor, records),
+    )
+
+
+def register(tx: Tx, system: str, connector: str, role: str) -> None:
+    """Make a system known."""
+    tx.run(
+        """
+        insert into systems (system, connector, role) values (%s, %s, %s)
+        on conflict (system) do update set connector = excluded.connector, role = excluded.role
+        """,
+        (system, connector, role),
+    )
+
+
+def felt(tx: Tx, system: str, *, calls: int = 1, error: str | None = None, pause: float | None = None) -> None:
+    """Note how calls to a system went; `pause` keeps everybody away from it for some seconds."""
+    tx.run(
+        """
+        update systems set calls = calls + %(calls)s,
+            errors = errors + case when %(error)s::text is null then 0 else 1 end,
+            last_ok_at = case when %(error)s::text is null then now() else last_ok_at end,
+            last_error = coalesce(%(error)s, last_error),
+            last_error_at = case when %(error)s::text is null then last_error_at else now() end,
+            paused_until = case when %(pause)s::float8 is null then paused_until
+                           else greatest(paused_until, now() + make_interval(secs => %(pause)s)) end
+        where system = %(system)s
+        """,
+        {"system": system, "calls": calls, "error": error, "pause": pause},
+    )
+
+
+def paused(tx: Tx, system: str) -> bool:
+    """Say whether the system has asked us to stay away for now."""
+    return bool(tx.value("select coalesce(paused_until > now(), false) from systems where system = %s", (system,)))
+
+
+def all_systems(tx: Tx) -> list[dict[str, Any]]:
+    """Return every system with its state."""
+    return tx.rows("select * from systems order by system")
+
+
+def keep_text(tx: Tx, digest: str, name: str, version: int, body: str) -> None:
+    """Keep a mapping or ownership file by its hash, so that a replay can use it as it was."""
+    tx.run(
+        "insert into texts (digest, name, version, body) values (%s, %s, %s, %s) on conflict do nothing",
+        (digest, name, version, body),
+    )

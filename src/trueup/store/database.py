@@ -1,0 +1,198 @@
+"""The pool, the transaction, and the settings without which we refuse to start."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.rows import dict_row, tuple_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+
+from trueup.kernel.errors import Broken, Busy
+from trueup.kernel.strict_json import write
+
+Params = Mapping[str, Any] | Sequence[Any] | None
+Found = dict[str, Any]
+
+MUST_BE_ON = ("fsync", "full_page_writes")
+SYNCHRONOUS = ("on", "remote_write", "remote_apply")
+OLDEST = 150000
+
+
+def json(value: Any) -> Jsonb:
+    """Wrap a JSON-plain value (decimals become text) for a jsonb parameter."""
+    return Jsonb(value, dumps=plain_json)
+
+
+def plain_json(value: Any) -> str:
+    """Write a JSON-plain value (decimals become text) as text, for a jsonb column of a COPY."""
+    return write(value).decode()
+
+
+def array(values: Iterable[str | None]) -> str:
+    """Write texts as the literal of a text array, for a parameter that is cast to `text[]` in the statement.
+
+    Ten times as quick as handing over the list, which the driver looks at and copies text by text.
+    """
+    held = list(values)
+    if None in held:
+        return "{" + ",".join("NULL" if value is None else _quoted(value) for value in held) + "}"
+    joined = '","'.join(held)  # type: ignore[arg-type]
+    if "\\" in joined or joined.count('"') != 2 * max(len(held) - 1, 0):
+        return "{" + ",".join(map(_quoted, held)) + "}"  # type: ignore[arg-type]
+    return '{"' + joined + '"}' if held else "{}"
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def whole_numbers(values: Iterable[int | None]) -> str:
+    """Write whole numbers as the literal of an array, like `array`."""
+    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
+
+
+class Tx:
+    """One transaction: everything in it happens, or nothing."""
+
+    def __init__(self, connection: psycopg.Connection[Found]) -> None:
+        self._connection = connection
+        self._staged: set[str] = set()
+
+    def run(self, sql: LiteralString, params: Params = None) -> int:
+        """Run a statement and return how many rows it touched."""
+        return self._connection.execute(sql, params).rowcount
+
+    def rows(self, sql: LiteralString, params: Params = None) -> list[Found]:
+        """Run a query and return its rows as dicts."""
+        return self._connection.execute(sql, params).fetchall()
+
+    def tuples(self, sql: LiteralString, params: Params = None) -> list[tuple[Any, ...]]:
+        """Run a query and return its rows as tuples: for many rows whose columns are named in the statement."""
+        with self._connection.cursor(row_factory=tuple_row) as cursor:
+            return cursor.execute(sql, params).fetchall()
+
+    def row(self, sql: LiteralString, params: Params = None) -> Found | None:
+        """Return the first row, or None."""
+        return self._connection.execute(sql, params).fetchone()
+
+    def value(self, sql: LiteralString, params: Params = None) -> Any:
+        """Return the first column of the first row, or None."""
+        found = self._connection.execute(sql, params).fetchone()
+        return None if found is None else next(iter(found.values()))
+
+    def many(self, sql: LiteralString, params: Iterable[Params]) -> None:
+        """Run a statement for each set of parameters, in one round trip."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(sql, params)  # type: ignore[arg-type]
+
+    def copy(self, table: LiteralString, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        """Write rows by COPY and return how many.
+
+        table    a table or temporary table; columns are trusted names of our own code
+        """
+        count = 0
+        target = psycopg.sql.SQL("copy {} ({}) from stdin").format(
+            psycopg.sql.Identifier(table), psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, columns))
+        )
+        with self._connection.cursor() as cursor, cursor.copy(target) as copy:
+            for row in rows:
+                copy.write_row(row)
+                count += 1
+        return count
+
+    def stage(self, table: LiteralString, create: LiteralString) -> None:
+        """Make a temporary table for rows on their way in; it is empty, also the second time in a transaction.
+
+        create  makes it when it is not there yet, `on commit delete rows`
+        """
+        self.run(create)
+        if table in self._staged:
+            self._connection.execute(psycopg.sql.SQL("delete from {}").format(psycopg.sql.Identifier(table)))
+        self._staged.add(table)
+
+    def copy_csv(self, table: LiteralString, columns: Sequence[str], text: bytes) -> None:
+        """Write rows by COPY from comma-separated values; an empty field without quotes is null."""
+        target = psycopg.sql.SQL("copy {} ({}) from stdin (format csv)").format(
+            psycopg.sql.Identifier(table), psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, columns))
+        )
+        with self._connection.cursor() as cursor, cursor.copy(target) as copy:
+            copy.write(text)
+
+    def adbc(self) -> psycopg.Connection[Found]:
+        """Return the connection itself, for readers inside the store."""
+        return self._connection
+
+
+class Database:
+    """A pool of connections to one PostgreSQL database."""
+
+    def __init__(self, url: str, *, name: str = "trueup", size: int = 8) -> None:
+        self.url = url
+        self.name = name
+        self._pool = ConnectionPool(
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=10.0,
+            open=False,
+            configure=_configure,
+            kwargs={"row_factory": dict_row, "application_name": name, "options": "-c timezone=UTC"},
+            connection_class=psycopg.Connection[Found],
+        )
+        self._lock = threading.Lock()
+        self._open = False
+
+    def open(self) -> "Database":
+        """Connect and check that the server keeps what it acknowledges.
+
+        Raises    Broken when a setting would lose acknowledged data, Busy when the server cannot be reached.
+        """
+        with self._lock:
+            if self._open:
+                return self
+            try:
+                self._pool.open(wait=True, timeout=15)
+            except psycopg.Error as away:
+                raise Busy(f"the database cannot be reached: {away}") from away
+            self._open = True
+        with self.transaction() as tx:
+            settings = {
+                row["name"]: row["setting"]
+                for row in tx.rows(
+                    "select name, setting from pg_settings where name in "
+                    "('fsync', 'full_page_writes', 'synchronous_commit', 'server_version_num')"
+                )
+            }
+        unsafe = [name for name in MUST_BE_ON if settings[name] != "on"]
+        if settings["synchronous_commit"] not in SYNCHRONOUS:
+            unsafe.append("synchronous_commit")
+        if unsafe:
+            raise Broken(f"PostgreSQL would lose acknowledged data: turn on {', '.join(unsafe)}")
+        if int(settings["server_version_num"]) < OLDEST:
+            raise Broken("PostgreSQL 15 or newer is needed")
+        return self
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """Open a transaction; leaving the block commits it, an exception rolls it back.
+
+        Raises    Busy when the server is away: nothing is known to have happened.
+        """
+        try:
+            with self._pool.connection() as connection:
+                yield Tx(connection)
+        except (psycopg.OperationalError, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as lost:
+            raise Busy(f"the database could not finish: {lost}") from lost
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._pool.close()
+
+
+def _configure(connection: psycopg.Connection[Found]) -> None:
+    connection.execute("set statement_timeout = '120s'")
+    connection.execute("set idle_in_transaction_session_timeout = '300s'")
+    connection.commit()
