@@ -1,0 +1,1 @@
+"""One folder per vendor; everything about a vendor is in its folder."""

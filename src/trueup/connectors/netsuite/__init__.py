@@ -1,0 +1,1 @@
+"""NetSuite, an ERP: customers, projects, invoices, credits, payments and journals, over SuiteTalk REST and SuiteQL."""

@@ -1,0 +1,1 @@
+"""Salesforce: accounts, opportunities with their lines, negotiated rates and milestones; project state goes back."""

@@ -1,0 +1,1 @@
+from bamboo_account import account  # noqa: F401

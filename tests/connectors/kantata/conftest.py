@@ -1,0 +1,1 @@
+from kantata_office import office  # noqa: F401

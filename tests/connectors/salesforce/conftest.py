@@ -1,0 +1,1 @@
+from salesforce_org import org  # noqa: F401
