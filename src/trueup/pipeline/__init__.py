@@ -1,0 +1,1 @@
+"""The five verbs: receive, ingest, deliver, reconcile, replay."""

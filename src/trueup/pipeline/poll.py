@@ -1,0 +1,144 @@
+"""We ask: what changed since the cursor? And what did the calls announce? Keep it; ingest does the rest."""
+
+from collections.abc import Callable, Sequence
+
+from trueup.connectors.sdk.wire import Record
+from trueup.kernel.errors import Busy, Refused, Unsettled
+from trueup.pipeline.house import House, System
+from trueup.store import cursors, inbox
+from trueup.store.inbox import Arrival, Message, Settlement
+
+NOTICES = 100
+LEASE_SECONDS = 60.0
+PATIENCE = 8
+
+
+def poll(house: House, system: System, object_name: str) -> tuple[int, bool]:
+    """Read one page of changes and keep it, cursor and records in one transaction.
+
+    Returns   (records we did not have, whether another page is waiting)
+    Raises    Busy when the system wants us to wait.
+    """
+    lane = system.connector.manifest.reads[object_name].lane
+    with house.database.transaction() as tx:
+        if cursors.paused(tx, system.name):
+            raise Busy(f"{system.name} has asked us to wait", 1.0)
+        cursor = cursors.get(tx, system.name, object_name)
+    try:
+        page = system.client.changes(object_name, cursor)
+    except (Busy, Refused, Unsettled) as trouble:
+        _felt_bad(house, system, trouble)
+        raise
+    with house.database.transaction() as tx:
+        fresh = inbox.keep(tx, system.name, _arrivals(page.records), origin="poll", lane=lane) if page.records else []
+        cursors.advance(tx, system.name, object_name, page.cursor, len(fresh))
+        cursors.felt(tx, system.name)
+    if page.records:
+        _settle(house, system, object_name, page.records)
+    return len(fresh), page.more
+
+
+def _settle(house: House, system: System, object_name: str, records: Sequence[Record]) -> None:
+    """Tell the vendor that the records are kept; what it refuses now it offers again, and the inbox knows it."""
+    try:
+        system.client.settle(object_name, records)
+    except (Busy, Refused, Unsettled) as trouble:
+        _felt_bad(house, system, trouble)
+
+
+def poll_all(house: House, system: System, wait: Callable[[float], bool]) -> int:
+    """Read a system to the end, objects that others point to first; return how many records were new.
+
+    wait    sleeps for some seconds and says whether to go on; called when the system wants us to wait
+    Raises  Busy when the system stays away for longer than our patience.
+    """
+    reads = sorted(system.connector.manifest.reads.items(), key=lambda item: (item[1].order, item[0]))
+    fresh = 0
+    for object_name, _ in reads:
+        more, tries = True, 0
+        while more:
+            try:
+                count, more = poll(house, system, object_name)
+            except (Busy, Unsettled) as away:
+                tries += 1
+                if tries > PATIENCE or not wait(getattr(away, "retry_after", None) or 0.1 * 2 ** min(tries, 6)):
+                    raise
+                continue
+            fresh += count
+            tries = 0
+    return fresh
+
+
+def fetch_announced(house: House, worker: str) -> int:
+    """Fetch the records that calls announced: current state, not the call's word, is what we keep."""
+    with house.database.transaction() as tx:
+        notices = inbox.lease(tx, "notice", NOTICES, worker, LEASE_SECONDS)
+    for name in sorted({notice.system for notice in notices}):
+        mine = [notice for notice in notices if notice.system == name]
+        system = house.systems.get(name)
+        for object_name in sorted({notice.object for notice in mine}):
+            group = [notice for notice in mine if notice.object == object_name]
+            if system is None or object_name not in system.connector.manifest.reads:
+                _nothing_to_fetch(house, group)
+            else:
+                _fetch(house, system, object_name, group)
+    return len(notices)
+
+
+def _fetch(house: House, system: System, object_name: str, notices: Sequence[Message]) -> None:
+    ids = list(dict.fromkeys(notice.external_id for notice in notices))
+    try:
+        records = system.client.fetch(object_name, ids)
+    except (Busy, Refused, Unsettled) as trouble:
+        _felt_bad(house, system, trouble)
+        with house.database.transaction() as tx:
+            tired = [n for n in notices if n.attempts >= PATIENCE or isinstance(trouble, Refused)]
+            rest = [n.number for n in notices if n not in tired]
+            # The next poll finds the record anyway: a notice is only a hint that it is worth asking now.
+            inbox.settle(tx, [Settlement(n.number, "superseded", f"left to the poll: {trouble}") for n in tired])
+            inbox.defer(tx, rest, getattr(trouble, "retry_after", None) or 1.0, str(trouble))
+        return
+    lane = system.connector.manifest.reads[object_name].lane
+    found = {record.external_id for record in records}
+    with house.database.transaction() as tx:
+        inbox.keep(tx, system.name, _arrivals(records), origin="fetch", lane=lane)
+        inbox.settle(
+            tx,
+            [
+                Settlement(n.number, "applied", "fetched the record as it is now")
+                if n.external_id in found
+                else Settlement(n.number, "superseded", "the system does not have this record (any more)")
+                for n in notices
+            ],
+        )
+        cursors.felt(tx, system.name)
+
+
+def _nothing_to_fetch(house: House, notices: Sequence[Message]) -> None:
+    with house.database.transaction() as tx:
+        inbox.settle(
+            tx,
+            [
+                Settlement(
+                    notice.number,
+                    "quarantined" if notice.object == "unreadable" else "ignored",
+                    "an authentic call we cannot read"
+                    if notice.object == "unreadable"
+                    else "we do not read this object",
+                    rule=None if notice.object == "unreadable" else "object_not_read",
+                    problems=[{"field": "record", "code": "unreadable", "message": "the call's body names no record"}]
+                    if notice.object == "unreadable"
+                    else None,
+                )
+                for notice in notices
+            ],
+        )
+
+
+def _arrivals(records: Sequence[Record]) -> list[Arrival]:
+    return [Arrival(r.object, r.external_id, r.stamp, r.raw, r.deleted) for r in records]
+
+
+def _felt_bad(house: House, system: System, trouble: Exception) -> None:
+    with house.database.transaction() as tx:
+        cursors.felt(tx, system.name, error=str(trouble)[:300], pause=getattr(trouble, "retry_after", None))

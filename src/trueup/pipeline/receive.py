@@ -1,0 +1,64 @@
+"""A vendor calls: believe it or not, keep what came, and answer only after the commit."""
+
+import json as jsonlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trueup.connectors.sdk.webhook import refuse
+from trueup.kernel.strict_json import read
+from trueup.pipeline.house import System
+from trueup.store.inbox import Arrival
+
+MAX_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """What becomes of a call.
+
+    status    HTTP status to answer once the arrivals are committed
+    reason    why it was not believed (401) or not understood (kept, but quarantined by its lane)
+    """
+
+    status: int
+    arrivals: tuple[Arrival, ...] = ()
+    reason: str = ""
+
+
+def hear(system: System, headers: Mapping[str, str], body: bytes) -> Reception:
+    """Check one call and read which records it is about; touches no database.
+
+    headers  lower-case names
+
+    An authentic call is always kept, also when nothing can be read from it: then it is one arrival of the
+    object `unreadable`, which is quarantined with its raw bytes.
+    """
+    scheme = system.connector.manifest.webhook
+    if scheme is None:
+        return Reception(404, reason=f"{system.name} sends no webhooks")
+    if len(body) > MAX_BYTES:
+        return Reception(413, reason=f"more than {MAX_BYTES} bytes")
+    wrong = refuse(scheme, system.client.connection.webhook_secret, headers, body, time.time())
+    if wrong is not None:
+        return Reception(401, reason=wrong)
+    try:
+        notices = system.client.notices(read(body))
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as unread:
+        return Reception(200, (Arrival("unreadable", "", "", body),), f"{type(unread).__name__}: {unread}")
+    stamp = headers.get((scheme.timestamp_header or "").lower(), "")
+    return Reception(200, tuple(Arrival(n.object, n.external_id, stamp, body) for n in notices))
+
+
+def describe(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers worth keeping: never a secret."""
+    kept = ("content-type", "user-agent", "webhook-id", "webhook-timestamp")
+    return {name: headers[name][:200] for name in kept if name in headers}
+
+
+def shown(body: bytes) -> str:
+    """Return raw bytes as a person can read them: indented JSON when they are JSON."""
+    try:
+        return jsonlib.dumps(jsonlib.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        return body.decode("utf-8", "backslashreplace")
