@@ -1,0 +1,1 @@
+"""Durable business processes, one a file."""

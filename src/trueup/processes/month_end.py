@@ -1,0 +1,390 @@
+"""Month end: revenue, cost and margin of a legal entity's month, and the journals that carry them to the ERP.
+
+Starts on   a month end of a legal entity (a person, the API, the schedule), after the month's drafts were posted
+Ends with   positions and margins frozen for the month, balanced journals expected in the ERP, period.closed
+Undo        the next month's difference: a position is a function of the facts, so a correction books itself
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from trueup import engine
+from trueup.billing.frames import (
+    ACCEPTANCES,
+    COST_PROJECTS,
+    COST_RATES,
+    EARNINGS,
+    LINE_POSITIONS,
+    POSTED,
+    PROGRESS,
+    REVENUE_LINES,
+    WORKED,
+    Shape,
+)
+from trueup.billing.journals import JournalPlan, plan_journals
+from trueup.billing.margin import labour_cost
+from trueup.billing.revenue import RevenueFacts, RevenuePlan, recognise
+from trueup.billing.run import plan_run
+from trueup.kernel.errors import Held as Waits
+from trueup.kernel.ids import derive
+from trueup.kernel.money import from_units, to_units
+from trueup.kernel.periods import last_day, previous_month
+from trueup.pipeline.house import House
+from trueup.pipeline.ingest import author
+from trueup.processes.commands import commands
+from trueup.processes.facts import lines_with_orders, main_line, run_facts
+from trueup.store import changes, deliveries, ledger, objects
+from trueup.store.changes import Event
+from trueup.store.database import Tx
+from trueup.store.objects import Held
+
+
+@engine.process
+def month_end(work: engine.Work, period: str, entity: str) -> Any:
+    """Close one month of one legal entity, as one remembered step."""
+    return work.step(close, period, entity, work.key)
+
+
+def start(tx: Tx, period: str, entity: str) -> str:
+    """Queue a month end; the same month is closed once."""
+    return engine.start(tx, "month_end", f"{period}/{entity}", period, entity)
+
+
+def close(house: House, period: str, entity: str, process: str) -> dict[str, Any]:
+    """Freeze the month's positions and margins and ask the ERP for the journals; doing it twice does it once."""
+    run = f"{period}/{entity}/month_end"
+    with house.database.transaction() as tx:
+        if not ledger.begin_run(tx, run, "month_end", entity, period):
+            return {"run": run, "already": "done"}
+        _check_order(tx, entity, period)
+        revenue = _revenue(tx, house, entity, period)
+        labour, problems = _labour(tx, entity, period)
+        journals = plan_journals(revenue.contracts, labour, period)
+        _freeze(tx, revenue, entity, period)
+        _margins(tx, entity, period, revenue, labour)
+        _schedules(tx, house, revenue, entity, period, process)
+        _journals(tx, house, journals, period, process)
+        figures = {
+            "contracts": revenue.contracts.height,
+            "journals": journals.journals["code"].to_list(),
+            "problems": [*revenue.problems, *problems, *journals.problems],
+        }
+        ledger.end_run(tx, run, figures)
+        closed = Event(f"period.closed/{period}/{entity}", "period.closed", entity, "legal_entity", {"code": period})
+        house.react(tx, changes.tell(tx, [closed]))
+        return {"run": run, **figures}
+
+
+def _check_order(tx: Tx, entity: str, period: str) -> None:
+    """Months close in order: a position is the difference to the one before."""
+    later = tx.value("select min(period) from positions where legal_entity = %s and period > %s", (entity, period))
+    if later is not None:
+        raise Waits(
+            f"{entity} has closed {later} already; {period} can only be corrected in the open month", "PERIOD_CLOSED"
+        )
+
+
+def _frame(rows: Sequence[Sequence[Any]], shape: Shape) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema={name: column.dtype for name, column in shape.columns.items()}, orient="row")
+
+
+def _query(tx: Tx, shape: Shape, sql: Any, params: Mapping[str, Any]) -> pl.DataFrame:
+    return ledger.frame(tx, sql, params, {name: column.dtype for name, column in shape.columns.items()})
+
+
+def _revenue(tx: Tx, house: House, entity: str, period: str) -> RevenuePlan:
+    upto = last_day(period)
+    lines, milestones = _lines(tx, house, entity)
+    facts = RevenueFacts(
+        lines=lines,
+        charges=_earnings(tx, house, entity, period, upto),
+        milestones=milestones,
+        progress=_progress(tx, house, entity, upto),
+        posted=_query(tx, POSTED, _POSTED, {"entity": entity}),
+    )
+    previous = _query(tx, LINE_POSITIONS, _PREVIOUS, {"entity": entity, "period": previous_month(period)})
+    return recognise(facts, upto, previous)
+
+
+_POSTED = """
+    select a.contract, a.contract_line, case when i.body ->> 'invoice_type' = 'credit' then 'credit' else 'invoice' end,
+        abs(a.amount)::bigint, (i.body ->> 'invoice_date')::date
+    from (
+        select c.contract, c.contract_line, l.document, sum(l.amount) as amount from allocations l
+        join charges c on c.key = l.charge where c.legal_entity = %(entity)s
+        group by c.contract, c.contract_line, l.document) a
+    join objects i on i.gid = a.document
+    where i.status in ('posted', 'part_paid', 'paid', 'credited')
+"""
+_PREVIOUS = """
+    select contract, line_key, legal_entity, currency, method, recognised, billed, 0::bigint, 0::bigint from positions
+    where legal_entity = %(entity)s and period = %(period)s
+"""
+
+
+def _contracts(tx: Tx, entity: str) -> list[Held]:
+    """Return the active contracts (change orders are part of what they amend) that have a project in the entity."""
+    projects = objects.of_kind(tx, "project", {"legal_entity": entity})
+    return list(objects.load(tx, {project.body["contract"] for project in projects}).values())
+
+
+def _lines(tx: Tx, house: House, entity: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    rows, accepted = [], []
+    for contract in _contracts(tx, entity):
+        by_milestone = set()
+        for line in lines_with_orders(tx, contract):
+            if line["legal_entity"] != entity:
+                continue
+            method = house.firm.packages[line["package"]].revenue_method
+            hours = line["estimated_hours"]
+            rows.append(
+                (
+                    contract.gid,
+                    line["key"],
+                    entity,
+                    line["currency"],
+                    method,
+                    to_units(Decimal(line["amount"]), line["currency"]),
+                    None if hours is None else int(Decimal(hours) * 60),
+                )
+            )
+            if method == "milestone":
+                by_milestone.add(line["key"])
+        for milestone in objects.of_kind(tx, "milestone", {"contract": contract.gid}):
+            body = milestone.body
+            if body["line_key"] in by_milestone:
+                accepted.append(
+                    (
+                        contract.gid,
+                        body["line_key"],
+                        to_units(Decimal(body["amount"]), body["currency"]),
+                        body["acceptance_required"],
+                        _day(body["completed_on"]),
+                        _day(body["accepted_on"]),
+                        milestone.status,
+                    )
+                )
+    return _frame(rows, REVENUE_LINES), _frame(accepted, ACCEPTANCES)
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _earnings(tx: Tx, house: House, entity: str, period: str, upto: date) -> pl.DataFrame:
+    """Return what is on documents, and what is held now, priced as a run would price it."""
+    written = _query(
+        tx,
+        EARNINGS,
+        """
+        select contract, contract_line, amount, bucket, null::text, service_on from charges
+        where legal_entity = %(entity)s and kind <> 'milestone' and service_on <= %(upto)s
+        """,
+        {"entity": entity, "upto": upto},
+    )
+    waiting = plan_run(run_facts(tx, house.firm, entity, upto, period), upto, period).charges
+    held = waiting.filter((pl.col("bucket") == "held") & (pl.col("kind") != "fee")).select(
+        "contract", "contract_line", "amount", "bucket", "hold_code", earned_on="service_on"
+    )
+    return pl.concat([written, held])
+
+
+def _progress(tx: Tx, house: House, entity: str, upto: date) -> pl.DataFrame:
+    """Return approved time on lines that earn by hours."""
+    rows = tx.rows(
+        """
+        select p.gid, p.body ->> 'contract' as contract, sum(t.minutes)::bigint as minutes, max(t.worked_on) as worked_on
+        from time_entries t join objects p on p.gid = t.project
+        where p.legal_entity = %s and t.status = 'approved' and t.tombstone is null and t.worked_on <= %s
+        group by p.gid, p.body ->> 'contract'
+        """,
+        (entity, upto),
+    )
+    contracts = objects.load(tx, {row["contract"] for row in rows})
+    found = []
+    for row in rows:
+        line = main_line(contracts[row["contract"]], entity)
+        if house.firm.packages[line["package"]].revenue_method == "hours":
+            found.append((row["contract"], line["key"], row["minutes"], row["worked_on"]))
+    return _frame(found, PROGRESS)
+
+
+def _labour(tx: Tx, entity: str, period: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return what the month adds to labour cost: everything approved to date less what earlier months booked."""
+    upto = last_day(period)
+    worked = _query(
+        tx,
+        WORKED,
+        """
+        select t.gid, t.project, t.resource, t.worked_on, t.minutes::bigint, %(upto)s::date from time_entries t
+        join objects p on p.gid = t.project
+        where p.legal_entity = %(entity)s and t.status = 'approved' and t.tombstone is null and t.worked_on <= %(upto)s
+        """,
+        {"entity": entity, "upto": upto},
+    )
+    rates = [
+        (
+            rate.body["resource"],
+            to_units(Decimal(rate.body["amount"]), rate.body["currency"]),
+            rate.body["currency"],
+            date.fromisoformat(rate.body["valid_from"]),
+        )
+        for rate in objects.of_kind(tx, "cost_rate")
+        if rate.status == "active"
+    ]
+    projects = [
+        (project.gid, project.body["contract"], entity, project.body["currency"])
+        for project in objects.of_kind(tx, "project", {"legal_entity": entity})
+    ]
+    cost = labour_cost(worked, _frame(rates, COST_RATES), _frame(projects, COST_PROJECTS))
+    booked = {
+        row["project"]: row
+        for row in tx.rows(
+            "select project, sum(labour)::bigint as labour, sum(minutes)::bigint as minutes from margins where legal_entity = %s group by project",
+            (entity,),
+        )
+    }
+    none = {"labour": 0, "minutes": 0}
+    month = [
+        {
+            **row,
+            "amount": row["amount"] - booked.get(row["project"], none)["labour"],
+            "minutes": row["minutes"] - booked.get(row["project"], none)["minutes"],
+        }
+        for row in cost.labour.iter_rows(named=True)
+    ]
+    return pl.DataFrame(month, schema=cost.labour.schema), cost.problems
+
+
+def _freeze(tx: Tx, revenue: RevenuePlan, entity: str, period: str) -> None:
+    rows = []
+    for row in revenue.lines.iter_rows(named=True):
+        open_value = row["recognised"] - row["billed"]
+        rows.append(
+            (
+                row["contract"], row["contract_line"], period, entity, row["currency"], row["method"], row["recognised"],
+                row["billed"], max(0, -open_value), max(0, open_value),
+            )
+        )  # fmt: skip
+    tx.copy(
+        "positions",
+        (
+            "contract", "line_key", "period", "legal_entity", "currency", "method", "recognised", "billed", "deferred",
+            "unbilled",
+        ),
+        rows,
+    )  # fmt: skip
+
+
+def _margins(tx: Tx, entity: str, period: str, revenue: RevenuePlan, labour: pl.DataFrame) -> None:
+    """Freeze what the month added to each project: revenue, labour, expenses."""
+    earned = {row["contract"]: row["recognised_delta"] for row in revenue.contracts.iter_rows(named=True)}
+    cost = {row["project"]: row for row in labour.iter_rows(named=True)}
+    spent = {
+        row["project"]: row["amount"]
+        for row in tx.rows(
+            """
+            select e.project, (sum(e.amount) - coalesce((select sum(m.expense) from margins m where m.project = e.project), 0))::bigint as amount
+            from expense_lines e join objects p on p.gid = e.project
+            where p.legal_entity = %s and e.status in ('approved', 'posted', 'reimbursed') and e.tombstone is null
+                and e.spent_on <= %s
+            group by e.project
+            """,
+            (entity, last_day(period)),
+        )
+    }
+    rows = [
+        (
+            project.gid,
+            period,
+            entity,
+            project.body["currency"],
+            earned.get(project.body["contract"], 0),
+            cost[project.gid]["amount"] if project.gid in cost else 0,
+            spent.get(project.gid, 0),
+            cost[project.gid]["minutes"] if project.gid in cost else 0,
+        )
+        for project in objects.of_kind(tx, "project", {"legal_entity": entity})
+    ]
+    columns = ("project", "period", "legal_entity", "currency", "recognised", "labour", "expense", "minutes")
+    tx.copy("margins", columns, rows)
+
+
+def _schedules(tx: Tx, house: House, revenue: RevenuePlan, entity: str, period: str, process: str) -> None:
+    """Write each line's month into its revenue schedule."""
+    gids = {
+        (row["contract"], row["contract_line"]): derive(
+            "revenue_schedule", row["contract"], row["contract_line"], entity
+        )
+        for row in revenue.lines.iter_rows(named=True)
+    }
+    held = objects.load(tx, gids.values())
+    items = []
+    for row in revenue.lines.iter_rows(named=True):
+        gid = gids[(row["contract"], row["contract_line"])]
+        open_value = row["recognised"] - row["billed"]
+        month = {
+            "period": period,
+            "recognised": _text(row["recognised"], row["currency"]),
+            "billed": _text(row["billed"], row["currency"]),
+            "deferred": _text(max(0, -open_value), row["currency"]),
+            "unbilled": _text(max(0, open_value), row["currency"]),
+        }
+        before = held[gid].body["periods"] if gid in held else []
+        values = {
+            "contract": row["contract"],
+            "line_key": row["contract_line"],
+            "method": row["method"],
+            "currency": row["currency"],
+            "legal_entity": entity,
+            "periods": [*before, month],
+        }
+        items.append(("revenue_schedule", gid, values if gid in held else {**values, "status": "active"}))
+    author(tx, house, items, actor=process)
+
+
+def _journals(tx: Tx, house: House, plan: JournalPlan, period: str, process: str) -> None:
+    """Expect the journals, and ask the ERP to post them."""
+    items = []
+    for row in plan.journals.iter_rows(named=True):
+        currency = row["currency"]
+        lines = [
+            {
+                "account": line["account"],
+                "debit": _text(line["debit"], currency),
+                "credit": _text(line["credit"], currency),
+                "contract": line["contract"],
+                "memo": line["memo"],
+            }
+            for line in plan.lines.filter(pl.col("code") == row["code"]).iter_rows(named=True)
+        ]
+        values = {
+            "code": row["code"],
+            "legal_entity": row["legal_entity"],
+            "currency": currency,
+            "period": period,
+            "journal_type": row["journal_type"],
+            "posted_on": last_day(period),
+            "lines": lines,
+            "total_debit": _text(row["total_debit"], currency),
+            "total_credit": _text(row["total_credit"], currency),
+            "status": "expected",
+        }
+        items.append(("journal_reference", derive("journal_reference", row["code"]), values))
+    author(tx, house, items, actor=process)
+    deliveries.ask(
+        tx,
+        [
+            c
+            for _, gid, _ in items
+            for c in commands(house, "erp", "journal_reference", gid, "post", process=process, priority=15)
+        ],
+    )
+
+
+def _text(units: int, currency: str) -> str:
+    return format(from_units(units, currency), "f")

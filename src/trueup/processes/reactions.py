@@ -1,0 +1,24 @@
+"""Who listens to which events: every process of the house, in the order they act."""
+
+from trueup.pipeline.house import Reaction
+from trueup.processes import (
+    expense_posting,
+    invoice_posting,
+    milestone_billing,
+    month_end,
+    opportunity_to_project,
+    reconciliation,
+    resource_sync,
+    time_to_billing,
+)
+
+REACTIONS: tuple[Reaction, ...] = (
+    opportunity_to_project.react,
+    resource_sync.react,
+    milestone_billing.react,
+    invoice_posting.react,
+    expense_posting.react,
+)
+
+PROCESSES = (opportunity_to_project, time_to_billing, milestone_billing, month_end, reconciliation)
+"""Imported so that every durable process is registered wherever anything can start one."""

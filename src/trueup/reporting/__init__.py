@@ -1,0 +1,1 @@
+"""Questions, each a file: SQL, a row type, a function."""
