@@ -1,0 +1,1 @@
+"""The vendor simulators' host, their faults, and the demo firm."""
