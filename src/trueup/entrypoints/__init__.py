@@ -1,0 +1,1 @@
+"""API, pages, command line, worker: where the house meets people and machines."""

@@ -1,0 +1,52 @@
+"""What tests of several rooms share: one PostgreSQL for the session, and a database of their own for each module."""
+
+import gc
+import itertools
+import os
+import warnings
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+
+from trueup.store import embedded
+
+NUMBERS = itertools.count(1)
+
+# A slow machine is no failing test; on a build machine the same cases are tried each time.
+settings.register_profile(
+    "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("house")
+
+
+@pytest.hookimpl(tryfirst=True)  # the groups are read at the same moment
+def pytest_collection_modifyitems(items):
+    """Let a file, and all scenarios together, be run by one worker; scenarios take longest and begin."""
+    items.sort(key=lambda item: item.get_closest_marker("scenario") is None)
+    for item in items:
+        whole = "scenarios" if item.get_closest_marker("scenario") else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(whole))
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """Run one embedded PostgreSQL; gives the URL of its first database."""
+    folder = tmp_path_factory.mktemp("postgres")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the server is meant to outlive the object that started it
+        url = embedded.start(folder)
+        gc.collect()
+    yield url
+    embedded.destroy(folder)
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres):
+    """Make an empty database for a module; gives its URL."""
+    name = f"test_{next(NUMBERS)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    yield postgres.replace("/trueup?", f"/{name}?")
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")

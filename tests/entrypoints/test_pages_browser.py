@@ -1,0 +1,137 @@
+"""The pages in a real browser: no errors, no sideways scrolling on a phone, filters in place, everything without scripts."""
+
+import os
+import shutil
+
+import pytest
+
+import small_firm
+from trueup.store import access, migrate
+from trueup.store.database import Database
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = os.environ.get("TRUEUP_CHROMIUM") or next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+ARGUMENTS = [
+    "--no-sandbox", "--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PATHS = (
+    "/work", "/flows", "/billing", "/projects", "/projects/X01-DE01", "/compare", "/executive", "/quarantine", "/events",
+    "/trace?id=X0", "/invoices/X01-DE01-2026-08", "/messages/1", "/sign-in",
+)  # fmt: skip
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
+
+
+@pytest.fixture(scope="module")
+def house(database_url):
+    """The small firm after its August."""
+    migrate.migrate(database_url)
+    database = Database(database_url).open()
+    built = small_firm.build(database)
+    small_firm.fill(built)
+    small_firm.raise_behind_our_back(built)
+    yield built
+    for system in built.systems.values():
+        system.client.close()
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One Chromium for the module."""
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser, house, base):
+    """Open a signed-in page of a given width; fails at the end when the browser complained."""
+    with house.database.transaction() as tx:
+        token = access.issue(tx, "Ana M", ["work:read", "money:read", "cost:read", "act"])
+    contexts, complaints = [], []
+
+    def make(path, *, width=1320, scripts=True, scheme="light"):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, java_script_enabled=scripts, color_scheme=scheme
+        )
+        contexts.append(context)
+        context.add_cookies([{"name": "trueup_token", "value": token, "url": base}])
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda fault: complaints.append(str(fault)))
+        page.goto(base + path)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_scrolls_sideways_on_a_phone_or_makes_the_browser_complain(open_page, scheme):
+    for path in PATHS:
+        page = open_page(path, width=360, scheme=scheme)
+        over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert over == 0, path
+
+
+def test_a_reason_filters_in_place_and_keeps_an_address(open_page, base):
+    page = open_page("/billing")
+    page.click("#holds a:has-text('Approval missing')")
+    page.wait_for_url("**/billing?reason=APPROVAL_MISSING")
+    assert page.text_content("#items-h") == "Approval missing"
+    assert page.locator("#items tbody tr").count() == 1
+    page.reload()
+    assert page.locator("#items tbody tr").count() == 1
+
+
+def test_a_hold_is_released_without_scripts(open_page, house):
+    page = open_page("/billing?reason=SIGNOFF_MISSING", scripts=False)
+    page.check("input[name=numbers]")
+    page.fill("#reason", "signed on paper, see DOC-88")
+    page.click("button:has-text('Release chosen')")
+    assert "released, with your reason kept" in page.text_content("[role=status]")
+    with house.database.transaction() as tx:
+        assert (
+            tx.value("select release_reason from holds where code = 'SIGNOFF_MISSING'") == "signed on paper, see DOC-88"
+        )
+
+
+def test_an_invoice_opens_down_to_the_raw_record_without_scripts(open_page):
+    page = open_page("/invoices/X01-DE01-2026-08", scripts=False)
+    page.click(".tree > details >> nth=0 >> summary >> nth=0")
+    page.click(".charge >> nth=0 >> summary >> nth=0")
+    page.click(".charge >> nth=0 >> summary:has-text('approval was taken from')")
+    assert page.locator(".charge .raw").first.is_visible()
+    assert '"id": "e' in page.locator(".charge .raw").first.text_content()
+
+
+def test_keys_find_and_walk_and_can_be_turned_off(open_page):
+    page = open_page("/work")
+    page.keyboard.press("j")
+    assert page.locator("tr.lit").count() == 1
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "find"
+    page.keyboard.type("X01-DE01")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/trace/prj_*")
+    page.click("#keys summary")
+    page.uncheck("#keys-on")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") != "find"
+
+
+def test_a_token_behind_the_hash_signs_in(browser, base, house):
+    with house.database.transaction() as tx:
+        token = access.issue(tx, "Kim", ["work:read"])
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{base}/sign-in?next=/flows#token={token}")
+    page.wait_for_url("**/flows")
+    assert token not in page.url
+    context.close()
