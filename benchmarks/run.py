@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import billing_hundred_thousand
+import deal_to_project
 import time_intake
 from measure import Figure, table
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "time_intake": time_intake.measure,
     "billing_hundred_thousand": billing_hundred_thousand.measure,
+    "deal_to_project": deal_to_project.measure,
 }
 RESULTS = Path(__file__).with_name("latest.json")
 

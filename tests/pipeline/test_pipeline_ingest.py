@@ -407,6 +407,12 @@ def test_gone_and_back_in_one_batch(house):
     assert held(house, CUSTOMER).tombstone is None
 
 
+def test_new_and_gone_in_one_batch(house):
+    keep(house, arrival("Account", ACCOUNT | {"at": "1"}), Arrival("Account", "A1", "2", b"{}", True))
+    work(house)
+    assert held(house, CUSTOMER).tombstone == "deleted"
+
+
 def test_deleted_time_leaves_the_ledger_and_comes_back_with_its_record(staffed):
     take(staffed, "Time", TIME)
     assert buckets(staffed, ENTRY) == {"source": -90, "unbilled": 90}

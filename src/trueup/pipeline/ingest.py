@@ -5,7 +5,7 @@ problems, one that points to something unknown waits for it; both stay visible a
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,7 +18,7 @@ from trueup.governance.decide import Decision, Outcome, decide
 from trueup.kernel.errors import Broken, Trouble
 from trueup.kernel.ids import derive, kind_of
 from trueup.kernel.problems import Problem
-from trueup.kernel.strict_json import read, read_kept
+from trueup.kernel.strict_json import read
 from trueup.mapping.file import MappingFile
 from trueup.mapping.translate import Translation, translate
 from trueup.mapping.verbs import Ref
@@ -61,10 +61,14 @@ class Word:
 
 @dataclass(slots=True)
 class Batch:
-    """Everything one transaction writes."""
+    """Everything one transaction writes.
+
+    buried  gid -> the system whose deletion put it under a tombstone: it alone can bring it back
+    """
 
     held: dict[str, Held] = field(default_factory=dict)
     before: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    buried: dict[str, str] = field(default_factory=dict)
     touched: dict[str, int] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
@@ -140,7 +144,7 @@ def _read(house: House, message: Message, batch: Batch) -> list[Word]:
         gone = Translation(message.external_id, message.stamp, None, (), {}, ())
         return [Word(message, mapping, gone, mapping.kind, role)]
     try:
-        record = read(message.body) if len(message.body) < 20_000 else read_kept(message.body)
+        record = read(message.body)
     except (ValueError, ArithmeticError) as wrong:
         _quarantine(batch, message, mapping, [Problem("record", "not_json", str(wrong))])
         return []
@@ -179,6 +183,8 @@ def _identify(tx: Tx, house: House, words: list[Word], batch: Batch) -> list[Wor
             word.gid = str(word.said.own)
         elif (found := matches.get((word.kind, *word.said.match[0])) if word.said.match else None) is not None:
             word.gid = found
+        elif word.message.deleted and word.key in made:
+            word.gid = made[word.key]
         elif word.message.deleted:
             _applied(batch, word.message, word.mapping, None, "gone before we knew it")
             continue
@@ -256,7 +262,9 @@ def _matches(tx: Tx, words: list[Word], links: dict[Key, Link]) -> dict[tuple[st
 def _load(tx: Tx, words: Sequence[Word], batch: Batch) -> None:
     """Load and lock the objects the words are about, and the projects that say which legal entity they belong to."""
     wanted = {word.gid for word in words if word.gid not in batch.held}
-    batch.held.update(objects.load(tx, wanted, lock=True))
+    found = objects.load(tx, wanted, lock=True)
+    batch.held.update(found)
+    batch.buried.update(changes.buried_by(tx, [gid for gid, held in found.items() if held.tombstone == "deleted"]))
     parents = {str(word.values[name]) for word in words for name in ("project", "contract") if word.values.get(name)}
     batch.held.update(objects.load(tx, parents - set(batch.held)))
 
@@ -264,26 +272,27 @@ def _load(tx: Tx, words: Sequence[Word], batch: Batch) -> None:
 def _judge(house: House, word: Word, batch: Batch) -> list[Word]:
     """Decide on one word and note what follows; returns words it implies about other objects."""
     message, held = word.message, batch.held.get(word.gid)
+    heard = max(word.heard, batch.newest.get(word.key, ""))
     if message.deleted:
-        _bury(word, held, batch)
+        _bury(word, held, heard, batch)
         return []
     values, problems = _normal(word.kind, word.values)
     if problems:
         _quarantine(batch, message, word.mapping, problems)
         return []
-    heard = max(word.heard, batch.newest.get(word.key, ""))
     fields = held.body if held is not None else None
     outcome = decide(house.ownership, word.kind, word.role, values, fields, stamp=message.stamp, heard=heard)
     if held is None and not outcome.accepted:
         sentence = outcome.decisions[0].sentence
         _quarantine(batch, message, word.mapping, [Problem("record", "may_not_create", sentence)])
         return []
-    problems = _apply(word, held, outcome, batch)
+    late = all(decision.verdict == "late" for decision in outcome.decisions) and bool(outcome.decisions)
+    back = not late and held is not None and batch.buried.get(word.gid) == message.system
+    problems = _apply(word, held, outcome, batch, back=back)
     if problems:
         _quarantine(batch, message, word.mapping, problems)
         return []
-    _note(word, outcome, batch)
-    late = all(decision.verdict == "late" for decision in outcome.decisions) and bool(outcome.decisions)
+    _note(word, outcome, fields or {}, batch, back=back)
     if late:
         _superseded(batch, word, outcome.decisions[0].sentence)
         return []
@@ -336,9 +345,12 @@ def _one_by_one(cls: type[Canonical], values: dict[str, Any]) -> tuple[dict[str,
     return normal, problems
 
 
-def _apply(word: Word, held: Held | None, outcome: Outcome, batch: Batch) -> list[Problem]:
-    """Put accepted values into the object in memory."""
-    if not outcome.accepted:
+def _apply(word: Word, held: Held | None, outcome: Outcome, batch: Batch, *, back: bool) -> list[Problem]:
+    """Put accepted values into the object in memory.
+
+    back  the system that had deleted the record has it again
+    """
+    if not outcome.accepted and not back:
         return []
     cls = KINDS[word.kind]
     body = {**(held.body if held else {}), **outcome.accepted}
@@ -357,7 +369,9 @@ def _apply(word: Word, held: Held | None, outcome: Outcome, batch: Batch) -> lis
         batch.approved.append((word.kind, sheet, word.message.number, f"{word.gid}/{held.version + 1}"))
     held.body = whole
     held.version += 1
-    held.tombstone = None
+    if back:
+        held.tombstone = None
+        batch.buried.pop(word.gid)
     held.legal_entity = _entity(whole, batch)
     batch.touched[word.gid] = word.message.number
     return []
@@ -377,17 +391,24 @@ def _entity(body: dict[str, Any], batch: Batch) -> str | None:
     return parent.legal_entity if parent else None
 
 
-def _note(word: Word, outcome: Outcome, batch: Batch) -> None:
-    """Write down the decisions, the link and the proposals."""
+def _note(word: Word, outcome: Outcome, before: Mapping[str, Any], batch: Batch, *, back: bool) -> None:
+    """Write down the decisions, the link and the proposals.
+
+    before  the object's fields before this word
+    """
     message = word.message
-    before = batch.before.get(word.gid) or {}
+    again = {
+        "verdict": "accept",
+        "sentence": f"{message.system} has the record again",
+        "fields": {"tombstone": ["deleted", None]},
+    }
     batch.changes.append(
         Change(
             word.gid,
             word.kind,
             batch.held[word.gid].version,
             word.role,
-            [_shown(decision, before) for decision in outcome.decisions],
+            [*([again] if back else []), *(_shown(decision, before) for decision in outcome.decisions)],
             message.number or None,
             message.system,
             word.mapping.name if word.mapping else None,
@@ -402,15 +423,20 @@ def _note(word: Word, outcome: Outcome, batch: Batch) -> None:
             elif decision.verdict == "agree":
                 batch.agreed.append((word.gid, name, message.system))
     if message.number and not word.derived:
-        batch.newest[word.key] = max(message.stamp, batch.newest.get(word.key, ""))
-        batch.links.append(Link(*word.key, word.gid, message.stamp))
+        _hear(word, batch)
     for name, alias in KINDS[word.kind].aliases.items():
         value = batch.held[word.gid].body.get(name)
         if value:
             batch.links.append(Link(crosswalk.ANY, alias, str(value), word.gid))
 
 
-def _shown(decision: Decision, before: dict[str, Any]) -> dict[str, Any]:
+def _hear(word: Word, batch: Batch) -> None:
+    """Remember the newest stamp of the record, whatever the order in which its words come."""
+    batch.newest[word.key] = max(word.message.stamp, batch.newest.get(word.key, ""))
+    batch.links.append(Link(*word.key, word.gid, batch.newest[word.key]))
+
+
+def _shown(decision: Decision, before: Mapping[str, Any]) -> dict[str, Any]:
     if decision.verdict == "agree":
         return {"verdict": "agree", "sentence": decision.sentence, "fields": sorted(decision.fields)}
     fields = {name: [before.get(name), value] for name, value in decision.fields.items()}
@@ -431,11 +457,19 @@ def _implied(word: Word, batch: Batch) -> list[Word]:
     ]
 
 
-def _bury(word: Word, held: Held | None, batch: Batch) -> None:
-    """A record is gone at its system: mark the object, keep everything; what was billed stays billed."""
+def _bury(word: Word, held: Held | None, heard: str, batch: Batch) -> None:
+    """A record is gone at its system: mark the object, keep everything; what was billed stays billed.
+
+    heard  the newest stamp of the record so far: a deletion older than that came before the record was there again
+    """
+    if word.message.stamp and heard and word.message.stamp < heard:
+        _superseded(batch, word, f"late: we hold {word.role}'s word of {heard}")
+        return
+    _hear(word, batch)
     if held is not None and held.tombstone is None:
         batch.before.setdefault(word.gid, dict(held.body))
         held.tombstone = "deleted"
+        batch.buried[word.gid] = word.message.system
         held.version += 1
         batch.touched[word.gid] = word.message.number
         sentence = f"{word.message.system} deleted the record; nothing that was billed changes"

@@ -193,8 +193,11 @@ def _create(tx: Tx, house: House, contract: Held, process: str) -> None:
             place_milestone(tx, house, milestone, home.gid)
     for item in plans:
         ask_for_project(tx, house, item.gid, [item.customer], process)
-        asked = commands(house, "erp", "contract", contract.gid, "create", process=process, priority=35)
-        deliveries.ask(tx, asked)
+    buyer = commands(house, "erp", "customer", contract.body["customer"], "create", process=process, priority=20)
+    order = commands(
+        house, "erp", "contract", contract.gid, "create", depends_on=keys(buyer), process=process, priority=35
+    )
+    deliveries.ask(tx, [*buyer, *order])
     ask_write_back(tx, house, contract, "Active", "")
 
 

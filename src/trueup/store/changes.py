@@ -54,6 +54,21 @@ def write(tx: Tx, changes: Sequence[Change]) -> None:
         )  # fmt: skip
 
 
+def buried_by(tx: Tx, gids: Sequence[str]) -> dict[str, str]:
+    """Return which system's deletion put each of these objects under its tombstone."""
+    if not gids:
+        return {}
+    rows = tx.rows(
+        """
+        select distinct on (gid) gid, system from changes
+        where gid = any(%s) and system is not null and decisions @> '[{"fields": {"tombstone": [null, "deleted"]}}]'
+        order by gid, number desc
+        """,
+        (array(gids),),
+    )
+    return {row["gid"]: row["system"] for row in rows}
+
+
 def propose(tx: Tx, proposals: Sequence[tuple[str, str, str, Any, str, int | None]]) -> None:
     """Keep what non-owners said: (gid, field, system, value, sentence, message); the newest word of each stands."""
     last = {(p[0], p[1], p[2]): p for p in proposals}

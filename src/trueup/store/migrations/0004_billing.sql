@@ -6,7 +6,7 @@ create table buckets (
     quantity      bigint not null,
     primary key (fact, bucket),
     constraint buckets_never_overdrawn check (quantity >= 0 or bucket = 'source')
-);
+) with (fillfactor = 70);
 comment on table buckets is 'Balances, kept by the trigger on moves alone; what is in all buckets is what left the source.';
 
 create table moves (
@@ -31,35 +31,28 @@ create index moves_by_fact on moves (fact);
 create index moves_by_document on moves (document) where document is not null;
 
 create function keep_buckets() returns trigger language plpgsql as $$
+declare
+    short bigint;
 begin
-    insert into buckets (fact, bucket, quantity)
-    select fact, bucket, sum(quantity) from (
-        select fact, from_bucket as bucket, -quantity as quantity from moved
-        union all
-        select fact, to_bucket, quantity from moved
-    ) both_sides
-    group by fact, bucket
-    having sum(quantity) > 0 or bucket = 'source'
-    order by fact, bucket
-    on conflict (fact, bucket) do update set quantity = buckets.quantity + excluded.quantity;
-
-    update buckets set quantity = buckets.quantity + net.quantity
-    from (
-        select fact, bucket, sum(quantity) as quantity from (
+    -- One pass: what is left after both sides of every move are added up either fills a bucket or is taken from one.
+    with net as materialized (
+        select fact, bucket, sum(quantity)::bigint as quantity from (
             select fact, from_bucket as bucket, -quantity as quantity from moved
             union all
             select fact, to_bucket, quantity from moved
         ) both_sides
-        where bucket <> 'source'
-        group by fact, bucket having sum(quantity) < 0
-    ) net
-    where buckets.fact = net.fact and buckets.bucket = net.bucket;
-
-    if exists (
-        select from moved
-        left join buckets on buckets.fact = moved.fact and buckets.bucket = moved.from_bucket
-        where moved.from_bucket <> 'source' and buckets.fact is null
-    ) then
+        group by fact, bucket
+    ), filled as (
+        insert into buckets (fact, bucket, quantity)
+        select fact, bucket, quantity from net where quantity > 0 or bucket = 'source' order by fact, bucket
+        on conflict (fact, bucket) do update set quantity = buckets.quantity + excluded.quantity
+    ), taken as (
+        update buckets set quantity = buckets.quantity + net.quantity from net
+        where net.quantity < 0 and net.bucket <> 'source' and buckets.fact = net.fact and buckets.bucket = net.bucket
+        returning 1
+    )
+    select (select count(*) from net where quantity < 0 and bucket <> 'source') - (select count(*) from taken) into short;
+    if short > 0 then
         raise exception 'a move takes from a bucket that holds nothing' using errcode = 'check_violation';
     end if;
     return null;
