@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from datetime import date
 
 import polars as pl
 import psycopg
@@ -123,8 +124,7 @@ def test_any_moves_keep_the_sum_or_are_refused_whole(empty, statements):
                 after[fact, other] += quantity
             overdrawn = any(left < 0 for (_, bucket), left in after.items() if bucket != "source")
             try:
-                with tx.adbc().transaction():
-                    ledger.move(tx, moves)
+                tx.fresh(lambda moves=moves: ledger.move(tx, moves))
             except psycopg.errors.CheckViolation:
                 assert overdrawn or len(steps) > 1
             else:
@@ -193,13 +193,35 @@ def test_a_run_is_done_once(empty):
 def test_a_frame_holds_whole_numbers(empty):
     move(empty, MOVE)
     with empty.transaction() as tx:
-        found = ledger.frame(tx, "select fact, quantity from buckets where bucket = %(b)s", {"b": "unbilled"})
-        none = ledger.frame(
-            tx, "select fact, quantity from buckets where false", schema={"fact": pl.String, "quantity": pl.Int64}
-        )
+        shape = {"fact": pl.String, "quantity": pl.Int64}
+        found = ledger.frame(tx, "select fact, quantity from buckets where bucket = %(b)s", {"b": "unbilled"}, shape)
+        none = ledger.frame(tx, "select fact, quantity from buckets where false", None, shape)
     assert found.to_dicts() == [{"fact": "tim_1", "quantity": 90}]
     assert found.schema["quantity"] == pl.Int64
     assert none.schema == {"fact": pl.String, "quantity": pl.Int64}
+
+
+def test_a_frame_keeps_texts_flags_days_and_what_is_missing(empty):
+    shape = {"text": pl.String, "count": pl.Int64, "flag": pl.Boolean, "day": pl.Date}
+    rows = [
+        ("", None, None, None),
+        ('a "b",\nc', -(2**62), True, date(2026, 8, 31)),
+        (None, 0, False, None),
+        ("007", 7, None, None),
+        ("\\N", 7, None, None),
+    ]
+    with empty.transaction() as tx:
+        tx.run("create temp table kept (text text, count bigint, flag bool, day date)")
+        tx.copy("kept", tuple(shape), rows)
+        found = ledger.frame(tx, "select * from kept where text is distinct from %(no)s", {"no": "it's % not"}, shape)
+    assert found.rows() == rows
+
+
+def test_a_frame_of_moves_and_charges_is_written_once(empty):
+    rows = pl.DataFrame([{name: getattr(MOVE, name) for name in ledger.MOVE}])
+    with empty.transaction() as tx:
+        assert (ledger.move(tx, rows), ledger.move(tx, rows)) == (1, 0)
+    assert balances(empty) == {"source": -90, "unbilled": 90}
 
 
 @pytest.mark.parametrize(
