@@ -38,6 +38,7 @@ SETTINGS = {
     "work_mem": "32MB",
 }
 OTHERS_SECONDS = 120.0
+ORPHAN_SECONDS = 5.0
 
 
 _STARTED: list[subprocess.Popen[bytes]] = []
@@ -231,6 +232,23 @@ def _launch(cluster: Cluster, url: str, tell: Callable[[str], None]) -> None:
         options = {"user": cluster.user, "group": _group(cluster), "extra_groups": []}
     settings = SETTINGS | {"unix_socket_directories": str(cluster.socket)}
     arguments = [item for name, value in settings.items() for item in ("-c", f"{name}={value}")]
+    began = told = time.monotonic()
+    server = _spawn(cluster, arguments, options)
+    while not _answers(url):
+        waited = time.monotonic() - began
+        if server.poll() is not None and not _runs(cluster, waited):
+            # What a killed server has left behind ends a moment after it; until then no other server may start.
+            if waited > ORPHAN_SECONDS:
+                raise Broken(f"PostgreSQL did not start; see {cluster.state.parent.name}/postgres.log")
+            time.sleep(0.2)
+            server = _spawn(cluster, arguments, options)
+        if time.monotonic() - told > 5:
+            told = time.monotonic()
+            tell(f"the database is recovering ({told - began:.0f} s)")
+        time.sleep(0.02)
+
+
+def _spawn(cluster: Cluster, arguments: list[str], options: dict[str, Any]) -> "subprocess.Popen[bytes]":
     log = (cluster.state.parent / "postgres.log").open("ab")
     server = subprocess.Popen(
         [str(_home(cluster) / "postgres"), "-D", str(cluster.data), *arguments],
@@ -246,14 +264,7 @@ def _launch(cluster: Cluster, url: str, tell: Callable[[str], None]) -> None:
     _STARTED.append(server)
     # Until its parent takes note, a dead server's number counts as living, and no other server would start.
     threading.Thread(target=server.wait, name="postgres-ends", daemon=True).start()
-    began = told = time.monotonic()
-    while not _answers(url):
-        if server.poll() is not None and not _runs(cluster, time.monotonic() - began):
-            raise Broken(f"PostgreSQL did not start; see {cluster.state.parent.name}/postgres.log")
-        if time.monotonic() - told > 5:
-            told = time.monotonic()
-            tell(f"the database is recovering ({told - began:.0f} s)")
-        time.sleep(0.02)
+    return server
 
 
 def _runs(cluster: Cluster, waited: float) -> bool:
