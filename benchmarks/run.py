@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import billing_hundred_thousand
+import billing_million
 import deal_to_project
 import time_intake
 from measure import Figure, table
@@ -15,6 +16,7 @@ from measure import Figure, table
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "time_intake": time_intake.measure,
     "billing_hundred_thousand": billing_hundred_thousand.measure,
+    "billing_million": billing_million.measure,
     "deal_to_project": deal_to_project.measure,
 }
 RESULTS = Path(__file__).with_name("latest.json")
