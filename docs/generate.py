@@ -17,7 +17,7 @@ from trueup.billing.holds import REASONS
 from trueup.billing.metrics import METRICS
 from trueup.connectors.sdk import registry
 from trueup.entrypoints import bootstrap
-from trueup.entrypoints.api import events, experience, process, system
+from trueup.entrypoints.api import close, events, experience, process, system
 from trueup.entrypoints.api.auth import SCOPES
 from trueup.entrypoints.api.openapi import describe
 from trueup.entrypoints.api.problems import KINDS as PROBLEMS

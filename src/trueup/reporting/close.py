@@ -227,7 +227,7 @@ def _items(tx: Tx, entity: str, period: str, newest: Mapping[str, Any] | None, *
         if row is None or stale:
             found.append(Item(name, title, place, "open", "Not looked at yet.", {}, page, None, None, None, None))
             continue
-        figures = row["figures"] if cost else _without_cost(row["figures"])
+        figures = row["figures"] if cost else without_cost(row["figures"])
         found.append(
             Item(
                 name, title, place, row["state"], row["sentence"], figures, page, row["checked_at"], row["reason"],
@@ -237,7 +237,7 @@ def _items(tx: Tx, entity: str, period: str, newest: Mapping[str, Any] | None, *
     return tuple(found)
 
 
-def _without_cost(figures: Mapping[str, Any]) -> dict[str, Any]:
+def without_cost(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item's figures without what people cost."""
     shown: dict[str, Any] = {name: HIDDEN if name in COST_FIGURES else value for name, value in figures.items()}
     if "journals" in shown:
@@ -253,10 +253,9 @@ def _revisions(found: Sequence[Mapping[str, Any]], *, cost: bool) -> tuple[Revis
     names = ("revision", "state", "attempt", "process", "sha256", "closed_by", "closed_at")
     shown = []
     for row in found:
-        values: list[Any] = [row[name] for name in names]
         before = shots.get(row["revision"] - 1)
         differs = variance(before, row["snapshot"], cost=cost) if before and row["snapshot"] else ()
-        shown.append(Revision(*values, differs))
+        shown.append(Revision(**{name: row[name] for name in names}, variance=differs))
     return tuple(shown)
 
 
