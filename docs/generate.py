@@ -391,7 +391,7 @@ def _parameters(command: Any) -> str:
 def routes() -> str:
     """List the API's routes and scopes."""
     app = FastAPI()
-    for part in (events.router, process.router, experience.router, system.router):
+    for part in (events.router, process.router, close.router, experience.router, system.router):
         app.include_router(part)
     document = describe(app)
     rows = []

@@ -56,7 +56,7 @@ def _answers(as_json: bool) -> Iterator[None]:
         except Held as waits:
             if waits.code == "ANOTHER_PERSON":
                 raise
-            leave(CONFLICT, str(waits), as_json, code=waits.code)
+            leave(CONFLICT, str(waits), as_json, hold=waits.code)
 
 
 def _house(workspace: Path | None) -> "House":
