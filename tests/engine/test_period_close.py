@@ -15,8 +15,9 @@ from trueup.entrypoints.bootstrap import default_ownership
 from trueup.governance import ownership
 from trueup.kernel.errors import Broken, Held
 from trueup.kernel.strict_json import digest
+from trueup.pipeline.ingest import author
 from trueup.pipeline.reconcile import tie_out
-from trueup.processes import month_end, period_close, time_to_billing
+from trueup.processes import milestone_billing, month_end, period_close, time_to_billing
 from trueup.reporting import close as closes
 from trueup.store import migrate, numbers, periods
 from trueup.store.database import Database
@@ -316,6 +317,21 @@ def test_a_late_fact_is_billed_in_the_next_open_month_and_shown_beside_the_froze
     after = shown(house)
     assert after.sha256 == before.sha256
     assert {(one.section, one.figure) for one in after.since} >= {("buckets", "quantity"), ("holds", "amount")}
+
+
+def test_a_milestone_signed_for_a_closed_month_is_invoiced_in_the_next_open_one(house):
+    close(house)
+    gid = gid_of(house, "milestone", "X03-M1")
+    with house.database.transaction() as tx:
+        signed = [("milestone", gid, {"accepted_on": "2026-08-25"})]
+        author(tx, house, signed, role="crm", actor="the test's client")
+        tx.run("update holds set released_at = now(), release_reason = 'signed' where scope = %s", (gid,))
+    milestone_billing.bill(house, gid, "late")
+    with house.database.transaction() as tx:
+        body = tx.value("select body from objects where kind = 'invoice' and body ->> 'code' = 'X03-M1'")
+        charge = tx.row("select period, service_on from charges where fact = %s", (gid,))
+    assert (body["invoice_date"], body["due_on"], body["period"]) == ("2026-09-01", "2026-10-01", LATER)
+    assert (charge["period"], str(charge["service_on"])) == (LATER, "2026-08-25")
 
 
 def test_reopening_takes_a_reason_and_another_person(house):

@@ -104,8 +104,8 @@ def firm(settings: Settings) -> Firm:
                 entity.country,
                 entity.currency,
                 frozenset(entity.sells_to),
-                frozenset(entity.close_blocks),
-                _numbering(entity),
+                close_blocks=frozenset(entity.close_blocks),
+                numbering=_numbering(entity),
             )
             for code, entity in settings.entities.items()
         },
