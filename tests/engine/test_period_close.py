@@ -1,9 +1,14 @@
 """A month is closed once, under a hash that its facts decide; it stays closed until two people reopen it."""
 
+import os
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -24,6 +29,7 @@ from trueup.store.database import Database
 from trueup.store.numbers import Numbering
 
 SECONDS = 60.0
+TESTS = Path(small_firm.__file__).parent
 LATER = "2026-09"
 
 
@@ -218,29 +224,57 @@ def month_snapshot(house):
         return periods.revisions(tx, ENTITY, MONTH)[0]["snapshot"]
 
 
-def test_an_engine_that_stops_between_two_steps_leaves_the_rest_to_the_next(house, monkeypatch):
-    sound, running = period_close.look_at_drafts, []
+@contextmanager
+def worker(url):
+    """A worker in a process of its own, which is killed at the end of the `with`."""
+    paths = os.pathsep.join([str(TESTS), str(TESTS / "engine")])
+    running = subprocess.Popen(
+        [sys.executable, str(TESTS / "engine" / "close_worker.py"), url],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    try:
+        assert running.stdout.readline() == "ready\n"
+        yield
+    finally:
+        running.kill()
+        running.wait(SECONDS)
+        for stream in (running.stdin, running.stdout):
+            stream.close()
 
-    def stops(*arguments):
-        found = sound(*arguments)
-        if running:
-            time.sleep(1.0)
-        return found
 
-    stops.__name__ = "look_at_drafts"
-    monkeypatch.setattr(period_close, "look_at_drafts", stops)
+def checked(house, item):
+    return any(one.item == item and one.checked_at for one in shown(house).items)
+
+
+def test_a_worker_killed_between_steps_leaves_the_rest_to_the_next_and_the_hash_is_the_same(house):
+    """SIGKILL after the first look and after the revenue; the third worker goes on with what is left."""
+    tie_out(house, "by hand")
+    promised = period_close.preview(house, ENTITY, MONTH)[-1]["figures"]["sha256"]
     process = begin(house)
-    with working(house) as first:
-        running.append(first)
-        ends = time.monotonic() + SECONDS
-        while not any(item.checked_at for item in shown(house).items) and time.monotonic() < ends:
-            time.sleep(0.02)
-    running.clear()
-    with house.database.transaction() as tx:
-        tx.run("update dbos.workflow_status set status = 'ENQUEUED', owner_xid = null where status = 'PENDING'")
-    with working(house):
+    for item in ("unapproved", "revenue"):
+        with worker(house.database.url):
+            ends = time.monotonic() + SECONDS
+            while not checked(house, item):
+                assert time.monotonic() < ends, "it did not come so far"
+                time.sleep(0.02)
+        assert shown(house).state == "closing"
+    with worker(house.database.url):
         ended(house, process)
-    assert shown(house).state == "closed"
+    month = shown(house)
+    assert (month.state, month.sha256, month.attempt) == ("closed", promised, 1)
+    with house.database.transaction() as tx:
+        names = [row["step"] for row in engine.steps(tx, process)]
+        assert tx.value("select count(*) from runs where kind = 'month_end'") == 1
+    assert len(names) == len(set(names)) + 1  # only the look whether something blocks is taken twice
+
+
+def test_two_who_close_at_once_start_one_process(house):
+    with ThreadPoolExecutor(4) as pool:
+        started = list(pool.map(lambda name: begin(house, name), ("Ana", "Ben", "Cleo", "Dan")))
+    assert len(set(started)) == 1
+    with working(house):
+        ended(house, started[0])
+    assert shown(house).attempt == 1
 
 
 def test_a_blocker_stops_the_close_before_anything_is_frozen_until_a_person_accepts_it(house):

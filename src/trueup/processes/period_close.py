@@ -54,6 +54,7 @@ def start(tx: Tx, entity: str, period: str, by: str) -> str | None:
     Raises    Held CLOSE_ORDER when an earlier month is not finished.
     """
     first_day(period)
+    periods.one_at_a_time(tx, entity, period)
     found = periods.latest(tx, entity, period, lock=True)
     if found is not None and found["state"] == "closed":
         return None

@@ -322,7 +322,7 @@ def last_tie_out(tx: Tx) -> Row | None:
     return tx.row(
         """
         select r.run, (r.figures ->> 'compared')::int as compared,
-            exists (select from inbox where received_at > r.created_at) as late
+            coalesce((select received_at from inbox order by number desc limit 1) > r.created_at, false) as late
         from runs r where r.kind = 'tie_out' and r.state = 'done' order by r.ended_at desc, r.run limit 1
         """
     )

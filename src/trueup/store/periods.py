@@ -42,6 +42,11 @@ def alone(tx: Tx, entity: str, period: str) -> None:
     tx.run("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{LOCK}\x1f{entity}\x1f{period}",))
 
 
+def one_at_a_time(tx: Tx, entity: str, period: str) -> None:
+    """Let one transaction at a time begin to close a month; whoever books into the month is not waited for."""
+    tx.run("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"close\x1f{entity}\x1f{period}",))
+
+
 def is_closed(tx: Tx, entity: str, period: str) -> bool:
     """Say whether a month of a legal entity is closed; it stays so until the transaction ends."""
     share(tx, entity, period)
