@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -28,13 +28,40 @@ class _Part(BaseModel):
 
 
 class EntitySettings(_Part):
-    """One legal entity, `entities/CODE.yaml`. `sells_to` lists countries it is registered to sell into."""
+    """One legal entity, `entities/CODE.yaml`. `sells_to` lists countries it is registered to sell into.
+
+    numbering           who numbers its invoices and credits: the ERP, or the hub when the ERP confirms the posting
+    number_prefixes     document type -> what stands before the ordinal, with {entity} and {year}
+    number_digits       the ordinal is written with at least this many
+    fiscal_year_starts  month in which its fiscal years begin; a year is named by the calendar year it begins in
+    close_blocks        items of the month-end checklist whose findings must be accepted before the month is closed
+    """
 
     code: str = Field(pattern=r"^[A-Z0-9]{2,12}$")
     name: str
     country: str = Field(pattern=r"^[A-Z]{2}$")
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     sells_to: list[str]
+    numbering: Literal["erp", "hub"] = "erp"
+    number_prefixes: dict[Literal["invoice", "credit"], str] = {}
+    number_digits: int = Field(default=6, ge=1, le=12)
+    fiscal_year_starts: int = Field(default=1, ge=1, le=12)
+    close_blocks: list[
+        Literal["unapproved", "holds", "unbilled", "drafts", "tie_out", "accruals", "revenue", "journals", "numbers"]
+    ] = []
+
+    @field_validator("number_prefixes")
+    @classmethod
+    def _prefixes_tell_years_apart(cls, given: dict[str, str]) -> dict[str, str]:
+        for kind, pattern in given.items():
+            rest = pattern.replace("{entity}", "").replace("{year}", "")
+            if "{year}" not in pattern or "{" in rest or "}" in rest:
+                raise ValueError(
+                    f"the prefix of {kind} needs {{year}}, may have {{entity}}, and nothing else in braces"
+                )
+        if len(set(given.values())) < len(given):
+            raise ValueError("two document types have the same prefix: their numbers would meet")
+        return given
 
 
 class PackageSettings(_Part):

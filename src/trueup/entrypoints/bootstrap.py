@@ -1,6 +1,6 @@
 """Builds the house once from settings: database, connectors, mappings, ownership; hands it down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 
 from trueup import engine
@@ -8,14 +8,16 @@ from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Connection
 from trueup.governance import ownership
+from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
 from trueup.pipeline.house import Firm, House, LegalEntity, Package, System
 from trueup.processes.reactions import REACTIONS
-from trueup.settings import Settings, SystemSettings
+from trueup.settings import EntitySettings, Settings, SystemSettings
 from trueup.store import cursors, embedded, inbox, migrate
 from trueup.store.database import Database
+from trueup.store.numbers import PREFIXES, Numbering
 
 Tell = Callable[[str], None]
 
@@ -68,6 +70,7 @@ def build(settings: Settings, database: Database) -> House:
     if circles:
         raise Broken("ownership and mappings do not fit: " + "; ".join(circles))
     house = House(database, systems, inward, outward, rules, firm(settings), list(REACTIONS))
+    _check_numbering(house.firm.entities, rules)
     with database.transaction() as tx:
         for system in systems.values():
             cursors.register(tx, system.name, system.connector.name, system.role)
@@ -95,7 +98,15 @@ def firm(settings: Settings) -> Firm:
     return Firm(
         settings.company,
         {
-            code: LegalEntity(code, entity.name, entity.country, entity.currency, frozenset(entity.sells_to))
+            code: LegalEntity(
+                code,
+                entity.name,
+                entity.country,
+                entity.currency,
+                frozenset(entity.sells_to),
+                close_blocks=frozenset(entity.close_blocks),
+                numbering=_numbering(entity),
+            )
             for code, entity in settings.entities.items()
         },
         {
@@ -112,6 +123,29 @@ def firm(settings: Settings) -> Firm:
         },
         dict(settings.owners),
     )
+
+
+def _numbering(entity: EntitySettings) -> Numbering | None:
+    """Return how the hub numbers an entity's documents, or None when the ERP does."""
+    if entity.numbering == "erp":
+        return None
+    prefixes: dict[str, str] = dict(PREFIXES)
+    prefixes.update(entity.number_prefixes.items())
+    return Numbering(entity.code, prefixes, entity.number_digits, entity.fiscal_year_starts)
+
+
+def _check_numbering(entities: Mapping[str, LegalEntity], rules: Ownership) -> None:
+    """Refuse a workspace whose files say different things about who numbers invoices.
+
+    Raises    Broken when the hub numbers for an entity but may not set the number, or the other way round.
+    """
+    by_hub = sorted(code for code, entity in entities.items() if entity.numbering is not None)
+    owner = rules.owner("invoice", "number", "posted")
+    if by_hub and (owner != "hub" or len(by_hub) < len(entities)):
+        raise Broken(
+            f"the hub numbers the invoices of {', '.join(by_hub)} (entities/), and ownership.yaml gives invoice.number "
+            f"to {owner}: set `number: hub` under invoice there, and `numbering: hub` for every entity"
+        )
 
 
 def _heard(systems: dict[str, System], inward: dict[tuple[str, str], MappingFile]) -> dict[str, dict[str, set[str]]]:

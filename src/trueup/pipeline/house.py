@@ -10,6 +10,7 @@ from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.store.changes import Event
 from trueup.store.database import Database, Tx
+from trueup.store.numbers import Numbering
 
 Reaction = Callable[[Tx, "House", Sequence[Event]], None]
 """Called inside the transaction that told the events: starts processes, writes commands."""
@@ -17,13 +18,19 @@ Reaction = Callable[[Tx, "House", Sequence[Event]], None]
 
 @dataclass(frozen=True, slots=True)
 class LegalEntity:
-    """A company of the firm. `sells_to` lists the countries it is registered to sell into."""
+    """A company of the firm. `sells_to` lists the countries it is registered to sell into.
+
+    close_blocks  items of the month-end checklist whose findings a person must accept before the month is closed
+    numbering     how it numbers its invoices and credits; None leaves that to the ERP
+    """
 
     code: str
     name: str
     country: str
     currency: str
     sells_to: frozenset[str]
+    close_blocks: frozenset[str] = frozenset()
+    numbering: Numbering | None = None
 
 
 @dataclass(frozen=True, slots=True)

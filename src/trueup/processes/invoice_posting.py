@@ -17,6 +17,7 @@ from trueup.kernel.money import to_units
 from trueup.pipeline.house import House
 from trueup.pipeline.ingest import author
 from trueup.processes.commands import commands, state_of
+from trueup.processes.numbering import number_posted
 from trueup.processes.write_back import write_back
 from trueup.store import deliveries, holds, ledger, objects
 from trueup.store.changes import Event
@@ -30,6 +31,7 @@ STATUS_EVENTS = frozenset({"invoice.posted", "invoice.paid", "invoice.changed"})
 
 def react(tx: Tx, house: House, events: Sequence[Event]) -> None:
     """Follow the ERP, inside the transaction that heard it."""
+    number_posted(tx, house, events)
     for event in events:
         if event.kind != "invoice":
             continue

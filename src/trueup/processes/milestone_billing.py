@@ -21,6 +21,7 @@ from trueup.kernel.periods import month_of
 from trueup.pipeline.house import House
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import projects_of
+from trueup.processes.late_facts import in_open_month
 from trueup.store import holds, objects
 from trueup.store.changes import Event
 from trueup.store.database import Tx
@@ -44,6 +45,7 @@ def bill(house: House, gid: str, process: str) -> dict[str, Any]:
         day = date.fromisoformat(milestone.body["accepted_on"] or milestone.body["completed_on"])
         projects = projects_of(tx, house.firm, entity, month_of(day))
         plan = bill_milestones(_frame(tx, milestone), projects.filter(pl.col("project") == project.gid))
+        plan = in_open_month(tx, plan, entity)
         run = f"{month_of(day)}/{milestone.body['code']}/milestone"
         figures = carry_out(tx, house, plan, run, process, entity, [])
         over = [h for h in holds.open_of(tx, scopes=[gid]) if h["code"] not in set(plan.holds["code"].to_list())]

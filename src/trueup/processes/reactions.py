@@ -7,6 +7,7 @@ from trueup.processes import (
     milestone_billing,
     month_end,
     opportunity_to_project,
+    period_close,
     reconciliation,
     resource_sync,
     time_to_billing,
@@ -20,5 +21,5 @@ REACTIONS: tuple[Reaction, ...] = (
     expense_posting.react,
 )
 
-PROCESSES = (opportunity_to_project, time_to_billing, milestone_billing, month_end, reconciliation)
+PROCESSES = (opportunity_to_project, time_to_billing, milestone_billing, month_end, reconciliation, period_close)
 """Imported so that every durable process is registered wherever anything can start one."""

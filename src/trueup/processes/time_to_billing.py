@@ -14,7 +14,7 @@ from trueup.kernel.periods import last_day
 from trueup.pipeline.house import House
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import run_facts
-from trueup.store import ledger
+from trueup.store import ledger, periods
 from trueup.store.database import Tx
 
 
@@ -30,6 +30,7 @@ def bill(house: House, period: str, entity: str, process: str) -> dict[str, Any]
     with house.database.transaction() as tx:
         if not ledger.begin_run(tx, run, "billing", entity, period):
             return {"run": run, "already": "done"}
+        periods.require_open(tx, entity, period, "the billing run")
         facts = run_facts(tx, house.firm, entity, last_day(period), period)
         plan = plan_run(facts, last_day(period), period)
         figures = carry_out(tx, house, plan, run, process, entity, facts.projects["project"].to_list())
