@@ -96,7 +96,9 @@ SERVICE_TERMS = Shape(
         "starts_on": day("first day of service"),
         "ends_on": maybe(day("last day of service, counted; null for no end")),
         "every_months": whole("length of a period in months, above zero"),
-        "anchor_day": whole("day of the month on which a period begins, 1 to 31; clipped to the month, 31 is its last day"),
+        "anchor_day": whole(
+            "day of the month on which a period begins, 1 to 31; clipped to the month, 31 is its last day"
+        ),
         "in_advance": flag("billed when a period begins; else when it has ended"),
         "lead_days": whole("in advance: billed so many days before the period begins"),
         "proration": text("actual_days, thirty_360, whole_month or none"),
@@ -460,7 +462,9 @@ def differences(billed: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
     both = before.join(after, on=keys, how="full", coalesce=True).with_columns(
         amount=pl.col("after").fill_null(0) - pl.col("before").fill_null(0)
     )
-    return DIFFERENCES.write(both.filter(pl.col("amount") != 0).sort("contract_line", "period_from", "from_on", "price"))
+    return DIFFERENCES.write(
+        both.filter(pl.col("amount") != 0).sort("contract_line", "period_from", "from_on", "price")
+    )
 
 
 # --- what is due of every schedule ------------------------------------------------------------------------------------

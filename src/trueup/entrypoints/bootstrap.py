@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib.resources import files
 
 from trueup import engine
+from trueup.billing.schedules import Schedule
 from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Connection
@@ -13,7 +14,7 @@ from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
 from trueup.pipeline.house import Firm, House, LegalEntity, Package, System
 from trueup.processes.reactions import REACTIONS
-from trueup.settings import Settings, SystemSettings
+from trueup.settings import ScheduleSettings, Settings, SettingsError, SystemSettings
 from trueup.store import cursors, embedded, inbox, migrate
 from trueup.store.database import Database
 
@@ -111,7 +112,23 @@ def firm(settings: Settings) -> Firm:
             for code, package in settings.packages.items()
         },
         dict(settings.owners),
+        {line: _schedule(schedule) for line, schedule in settings.schedules.items()},
     )
+
+
+def _schedule(written: ScheduleSettings) -> Schedule:
+    """Return a schedule as billing knows it.
+
+    Raises    SettingsError when its parts do not fit together.
+    """
+    try:
+        return Schedule(
+            **written.model_dump(exclude={"prices", "progress"}),
+            prices=tuple((one.valid_from, one.price) for one in written.prices),
+            progress=tuple((one.on, one.share) for one in written.progress),
+        )
+    except ValueError as wrong:
+        raise SettingsError(f"schedules/: {wrong}") from wrong
 
 
 def _heard(systems: dict[str, System], inward: dict[tuple[str, str], MappingFile]) -> dict[str, dict[str, set[str]]]:

@@ -9,6 +9,7 @@ from trueup.processes import (
     opportunity_to_project,
     reconciliation,
     resource_sync,
+    schedule_billing,
     time_to_billing,
 )
 
@@ -20,5 +21,5 @@ REACTIONS: tuple[Reaction, ...] = (
     expense_posting.react,
 )
 
-PROCESSES = (opportunity_to_project, time_to_billing, milestone_billing, month_end, reconciliation)
+PROCESSES = (opportunity_to_project, time_to_billing, schedule_billing, milestone_billing, month_end, reconciliation)
 """Imported so that every durable process is registered wherever anything can start one."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 from trueup.kernel.money import minor_digits, round_money, split
 
@@ -56,7 +57,7 @@ def percent_complete(
 def instalments(total: Decimal, count: int, currency: str) -> list[Decimal]:
     """Cut a total into equal parts by cumulative rounding."""
     upto = [of_share(total, Fraction(number, count), currency) for number in range(count)] + [total]
-    return [after - before for before, after in zip(upto, upto[1:], strict=False)]
+    return [after - before for before, after in pairwise(upto)]
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,9 @@ def service_segments(
         raise ValueError("no price counts on the first day of service")
     found: list[Segment] = []
     step = -1
-    while (
-        begins := boundary(starts_on.year, starts_on.month + step * every_months, anchor_day)
-    ) <= upto + timedelta(days=lead_days):
+    while (begins := boundary(starts_on.year, starts_on.month + step * every_months, anchor_day)) <= upto + timedelta(
+        days=lead_days
+    ):
         stops = boundary(starts_on.year, starts_on.month + (step + 1) * every_months, anchor_day)
         step += 1
         first, last = max(begins, starts_on), min(stops - timedelta(days=1), ends_on or date.max)
