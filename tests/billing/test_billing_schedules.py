@@ -1,5 +1,6 @@
 """What is billed by the calendar or by progress adds up, tiles, and is the same in both engines."""
 
+import doctest
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -212,3 +213,7 @@ def test_shares_that_do_not_add_up_are_refused_by_name() -> None:
     rows = frame(schedules.PERCENT_MILESTONES, ("L9", 1, eur("100"), 950_000, 0, None))
     with pytest.raises(ValueError, match="L9 to 95 %"):
         schedules.milestone_amounts(rows, START)
+
+
+def test_the_examples_of_the_definition_hold() -> None:
+    assert doctest.testmod(plain).failed == 0

@@ -53,7 +53,9 @@ def house(database_url: str):
     migrate.migrate(database_url)
     database = Database(database_url).open()
     with database.transaction() as tx:
-        names = tx.rows("select tablename from pg_tables where schemaname = 'public' and tablename <> 'alembic_version'")
+        names = tx.rows(
+            "select tablename from pg_tables where schemaname = 'public' and tablename <> 'alembic_version'"
+        )
         tx.run(f"truncate {', '.join(row['tablename'] for row in names)} restart identity cascade")
     built = small_firm.build(database)
     built = dataclasses.replace(built, firm=dataclasses.replace(built.firm, schedules=SCHEDULES))
@@ -62,7 +64,9 @@ def house(database_url: str):
     for line, sold in LINES.items():
         code = line[:3]
         small_firm.hear(built, "dealer", "deal", small_firm.deal(code, "a1", [{"key": line, **sold}]))
-        opportunity_to_project.set_up(built, small_firm.gid_of(built, "contract", code), f"opportunity_to_project/{code}")
+        opportunity_to_project.set_up(
+            built, small_firm.gid_of(built, "contract", code), f"opportunity_to_project/{code}"
+        )
     yield built
     for system in built.systems.values():
         system.client.close()
@@ -102,7 +106,9 @@ def buckets(house: House, line: str) -> dict[str, str]:
 
 def open_holds(house: House) -> set[tuple[str, str]]:
     with house.database.transaction() as tx:
-        return {(row["scope"], row["code"]) for row in tx.rows("select scope, code from holds where released_at is null")}
+        return {
+            (row["scope"], row["code"]) for row in tx.rows("select scope, code from holds where released_at is null")
+        }
 
 
 def months(first: str, count: int) -> list[str]:
@@ -122,7 +128,9 @@ def test_a_month_billed_twice_is_billed_once(house: House) -> None:
     assert buckets(house, "S01-L1") == {"source": "-8333.33", "on_draft": "8333.33"}
 
 
-def test_a_month_that_was_skipped_is_billed_with_the_next_and_an_earlier_one_gives_nothing_after_it(house: House) -> None:
+def test_a_month_that_was_skipped_is_billed_with_the_next_and_an_earlier_one_gives_nothing_after_it(
+    house: House,
+) -> None:
     bill(house, "2026-08", "2026-11")
     assert billed(house, "S01-L1") == {"2026-08": "8333.33", "2026-11": "25000.00"}
     assert billed(house, "S05-L1") == {"2026-08": "4000.00", "2026-11": "4000.00"}
@@ -137,7 +145,12 @@ def test_the_money_of_all_months_adds_up_to_the_contract(house: House) -> None:
     paid = billed(house, "S01-L1")
     assert list(paid) == months("2026-08", 12)
     assert sum(map(Decimal, paid.values())) == 100000
-    assert {month for month, amount in paid.items() if amount == "8333.34"} == {"2026-09", "2026-12", "2027-03", "2027-06"}
+    assert {month for month, amount in paid.items() if amount == "8333.34"} == {
+        "2026-09",
+        "2026-12",
+        "2027-03",
+        "2027-06",
+    }
     assert sum(map(Decimal, billed(house, "S05-L1").values())) == 12000
 
 
@@ -201,5 +214,7 @@ def test_a_posted_schedule_is_invoiced_in_the_ledger(house: House) -> None:
 
 def test_a_preview_shows_the_bill_and_writes_nothing(house: House) -> None:
     shown = schedule_billing.preview(house, "2026-08", ENTITY)
-    assert [row["code"] for row in shown["invoices"]] == [f"{code}-DE01-2026-08-S" for code in ("S01", "S02", "S03", "S05")]
+    assert [row["code"] for row in shown["invoices"]] == [
+        f"{code}-DE01-2026-08-S" for code in ("S01", "S02", "S03", "S05")
+    ]
     assert billed(house, "S01-L1") == {}

@@ -168,7 +168,9 @@ def _billed(tx: Tx, facts: Sequence[str]) -> dict[str, tuple[int, str]]:
 
 def _accrue(tx: Tx, asked: Sequence[str], charges: pl.DataFrame, run: str) -> None:
     """Let what is due leave its source, so that it lies in a bucket before it is billed or held; or go back."""
-    due = dict.fromkeys(asked, 0) | {fact: max(0, amount) for fact, amount in charges.select("fact", "amount").iter_rows()}
+    due = dict.fromkeys(asked, 0) | {
+        fact: max(0, amount) for fact, amount in charges.select("fact", "amount").iter_rows()
+    }
     lying: dict[str, list[Mapping[str, Any]]] = {}
     for row in tx.rows(
         """
