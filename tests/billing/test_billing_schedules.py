@@ -94,7 +94,12 @@ def test_periods_of_service_are_the_same_in_both_engines(one: dict[str, Any]) ->
 @few
 @given(services())
 def test_periods_tile_the_days_of_service_without_a_gap(one: dict[str, Any]) -> None:
-    one = {**one, "rule": "actual_days", "in_advance": False, "ends_on": one["ends_on"] or one["upto"]}
+    one = {
+        **one,
+        "rule": "actual_days",
+        "in_advance": False,
+        "ends_on": one["ends_on"] or max(one["upto"], one["starts_on"]),
+    }
     one["upto"] = max(one["upto"], one["ends_on"])
     parts = fast(one)
     assert parts["from_on"][0] == one["starts_on"]
