@@ -18,7 +18,7 @@ few = settings(deadline=None, max_examples=25)
 START = date(2026, 3, 1)
 CURRENCIES = ["EUR", "USD", "JPY", "KWD"]
 days = st.integers(0, 12).map(lambda offset: START + timedelta(days=offset))
-rates = st.integers(1, 400_000_000_000).map(lambda nano: Decimal(nano) / fx.ONE)
+rates = st.integers(1_000_000, 400_000_000_000).map(lambda nano: Decimal(nano) / fx.ONE)
 
 
 def frame(shape: Shape, *rows: tuple[Any, ...]) -> pl.DataFrame:

@@ -108,7 +108,7 @@ def convert(amounts: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
     amounts  `CONVERSIONS`
     rates    `FX_RATES`
     Returns  `CONVERTED`, in the order of the amounts; the same currency needs no rate
-    Raises   ValueError where a source has two bases.
+    Raises   ValueError where a source has two bases, polars InvalidOperationError where a result does not fit Int64.
     Source   VAT Directive art. 91(2): the rate of the day, or of the previous day of publication.
     """
     table = FX_RATES.read(rates)
