@@ -1,6 +1,7 @@
 """A schedule is billed with the month's run: once, with what was skipped, until it adds up to the contract."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -12,7 +13,7 @@ import small_firm
 from trueup.billing.schedules import Schedule
 from trueup.kernel.money import from_units
 from trueup.pipeline.house import House
-from trueup.processes import opportunity_to_project, schedule_billing, time_to_billing
+from trueup.processes import month_end, opportunity_to_project, schedule_billing, time_to_billing
 from trueup.store import migrate
 from trueup.store.database import Database
 
@@ -203,6 +204,13 @@ def test_a_schedule_starts_with_the_billing_run_of_the_month_both_or_neither(hou
     assert [row["id"] for row in queued] == [f"schedule_billing/2026-08/{ENTITY}"]
 
 
+def test_two_months_billed_side_by_side_bill_nothing_twice(house: House) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda month: bill(house, month), ("2026-08", "2026-09")))
+    assert sum(map(Decimal, billed(house, "S01-L1").values())) == Decimal("16666.67")
+    assert sum(map(Decimal, billed(house, "S02-L1").values())) == 48000
+
+
 def test_a_posted_schedule_is_invoiced_in_the_ledger(house: House) -> None:
     bill(house, "2026-08")
     small_firm.hear(
@@ -218,3 +226,26 @@ def test_a_preview_shows_the_bill_and_writes_nothing(house: House) -> None:
         f"{code}-DE01-2026-08-S" for code in ("S01", "S02", "S03", "S05")
     ]
     assert billed(house, "S01-L1") == {}
+
+
+def test_the_month_end_earns_what_a_schedule_billed_as_invoiced(house: House) -> None:
+    packages = house.firm.packages
+    as_invoiced = {**packages, "DATA-FF": dataclasses.replace(packages["DATA-FF"], revenue_method="as_invoiced")}
+    house.firm = dataclasses.replace(house.firm, packages=as_invoiced)
+    bill(house, "2026-08")
+    small_firm.hear(
+        house, "ledgerly", "bill",
+        small_firm.bill(house, "S01-DE01-2026-08-S", number="R-8", net=8333.33, tax=1583.33, gross=9916.66, open=9916.66),
+    )  # fmt: skip
+    month_end.close(house, "2026-08", ENTITY, f"month_end/2026-08/{ENTITY}")
+    with house.database.transaction() as tx:
+        rows = tx.rows("select line_key, recognised, billed from positions where recognised <> 0 order by line_key")
+    seen = {
+        row["line_key"]: tuple(str(from_units(row[name], "EUR")) for name in ("recognised", "billed")) for row in rows
+    }
+    assert seen == {
+        "S01-L1": ("8333.33", "8333.33"),
+        "S02-L1": ("28000.00", "0.00"),
+        "S03-L1": ("1935.48", "0.00"),
+        "S05-L1": ("4000.00", "0.00"),
+    }

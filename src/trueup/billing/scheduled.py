@@ -78,7 +78,8 @@ def bill_schedules(
         fact_version=pl.lit(0, pl.Int32),
         key=pl.format("{}/0/{}", "fact", pl.lit(period)),
         kind=pl.lit(KIND),
-        service_on=pl.lit(upto),
+        # What is billed in advance is earned when its days are over.
+        service_on=pl.coalesce("to_on", pl.lit(upto)),
         source_order=pl.int_range(pl.len()),
         minutes=pl.lit(None, pl.Int64),
         quantity=pl.lit(1, pl.Int64),

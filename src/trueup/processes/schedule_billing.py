@@ -51,10 +51,11 @@ def schedule_billing(work: engine.Work, period: str, entity: str) -> Any:
     return work.step(bill, period, entity, work.key)
 
 
-def start(tx: Tx, firm: Firm, period: str, entity: str) -> None:
-    """Queue the month's schedules of a legal entity, where the firm has any; the same month is billed once."""
-    if firm.schedules:
-        engine.start(tx, "schedule_billing", f"{period}/{entity}", period, entity)
+def start(tx: Tx, firm: Firm, period: str, entity: str) -> str | None:
+    """Queue the month's schedules of a legal entity; None where the firm has none. The same month is billed once."""
+    if not firm.schedules:
+        return None
+    return engine.start(tx, "schedule_billing", f"{period}/{entity}", period, entity)
 
 
 def plan(facts: ScheduleFacts, period: str) -> RunPlan:
