@@ -14,6 +14,8 @@ from trueup.billing.schedules import Schedule
 from trueup.kernel.money import from_units
 from trueup.pipeline.house import House
 from trueup.processes import month_end, opportunity_to_project, schedule_billing, time_to_billing
+from trueup.reporting import billing_desk
+from trueup.reporting.explain import explain, find_invoice
 from trueup.store import migrate
 from trueup.store.database import Database
 
@@ -249,3 +251,24 @@ def test_the_month_end_earns_what_a_schedule_billed_as_invoiced(house: House) ->
         "S03-L1": ("1935.48", "0.00"),
         "S05-L1": ("4000.00", "0.00"),
     }
+
+
+def test_a_clerk_sees_what_a_schedule_billed_and_why_it_is_held(house: House) -> None:
+    bill(house, "2026-08")
+    with house.database.transaction() as tx:
+        found = explain(tx, find_invoice(tx, "S02-DE01-2026-08-S") or "")
+        held = billing_desk.items(tx)
+    assert found is not None
+    assert found.exact
+    [line] = found.lines
+    [charge] = line.charges
+    assert (line.description, charge.label) == ("Data: progress to 2026-08-20", "Schedule of S02-L1, 2026-08")
+    shown = {one.name: one.value for one in charge.inputs}
+    assert (shown["due"], shown["billed_before"], shown["schedule"]) == (
+        "28,000.00 EUR",
+        "0.00 EUR",
+        "percent_complete",
+    )
+    assert [(item.label, item.project_code, item.code) for item in held] == [
+        ("Schedule of S04-L1", "S04-DE01", "METHOD_NOT_ALLOWED")
+    ]
