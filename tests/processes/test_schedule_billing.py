@@ -11,12 +11,14 @@ import pytest
 
 import small_firm
 from trueup.billing.schedules import Schedule
+from trueup.kernel.ids import derive
 from trueup.kernel.money import from_units
 from trueup.pipeline.house import House
+from trueup.pipeline.ingest import author
 from trueup.processes import month_end, opportunity_to_project, schedule_billing, time_to_billing
 from trueup.reporting import billing_desk
 from trueup.reporting.explain import explain, find_invoice
-from trueup.store import migrate
+from trueup.store import migrate, objects
 from trueup.store.database import Database
 
 ENTITY = small_firm.ENTITY
@@ -197,6 +199,37 @@ def test_a_schedule_that_asks_for_less_than_was_billed_waits_for_a_credit(house:
     bill(house, "2026-10")
     assert billed(house, "S01-L1") == {"2026-08": "8333.33", "2026-10": "1666.67"}
     assert ("S01-L1/schedule", "CREDIT_DUE") not in open_holds(house)
+
+
+def credit(house: House, code: str, line: str, net: int) -> None:
+    """Let accounts receivable credit a posted invoice."""
+    small_firm.hear(
+        house, "ledgerly", "bill",
+        small_firm.bill(house, code, number="R-9", net=8333.33, tax=1583.33, gross=9916.66, open=9916.66),
+    )  # fmt: skip
+    with house.database.transaction() as tx:
+        posted = objects.load(tx, [invoice := find_invoice(tx, code) or ""])[invoice]
+        amounts = {"net": str(net), "tax": str(net * 19 // 100), "gross": str(net * 119 // 100), "balance": "0"}
+        values = {
+            **posted.body, **amounts, "code": f"{code}-C", "invoice_type": "credit", "corrects": invoice, "number": "C-1",
+            "status": "posted",
+            "lines": [{**posted.body["lines"][0], "key": line, "quantity": "1", "rate": str(net), "net": str(net)}],
+        }  # fmt: skip
+        author(tx, house, [("invoice", derive("invoice", f"{code}-C"), values)], role="erp", actor="test")
+
+
+def test_a_credit_ends_the_wait_of_a_schedule_that_asks_for_less(house: House) -> None:
+    bill(house, "2026-08")
+    change(house, "S01-L1", amount=Decimal(12000))
+    bill(house, "2026-09")
+    assert ("S01-L1/schedule", "CREDIT_DUE") in open_holds(house)
+    credit(house, "S01-DE01-2026-08-S", "0-schedule-S01-L1", 7000)
+    assert buckets(house, "S01-L1") == {"source": "-8333.33", "invoiced": "1333.33", "credited": "7000.00"}
+    bill(house, "2026-10")
+    assert ("S01-L1/schedule", "CREDIT_DUE") not in open_holds(house)
+    with house.database.transaction() as tx:
+        sql = "select sum(a.amount)::bigint from allocations a join charges c on c.key = a.charge where c.fact = %s"
+        assert from_units(tx.value(sql, ("S01-L1/schedule",)), "EUR") == 3000  # three of twelve months of 12,000
 
 
 def test_a_schedule_starts_with_the_billing_run_of_the_month_both_or_neither(house: House) -> None:

@@ -27,7 +27,7 @@ SCHEDULED = Shape(
         "line_currency": text("ISO 4217 of the line"),
         "method": text("billing method of the line"),
         "has_milestones": flag("whether milestones bill the line too"),
-        "billed": units("on documents already, credits not deducted"),
+        "billed": units("on documents already, credits deducted"),
         "billed_period": maybe(text("last month that was billed: 2026-07")),
     },
 )

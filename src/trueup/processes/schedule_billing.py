@@ -156,11 +156,11 @@ def _terms(schedule: Schedule, amount: Decimal, currency: str) -> tuple[Any, ...
 
 
 def _billed(tx: Tx, facts: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """Return what was billed on each schedule, and its last month."""
+    """Return what stands billed on each schedule, credits taken off, and the last month that was billed."""
     rows = tx.rows(
         """
-        select fact, sum(amount)::bigint as amount, max(period) as period from charges
-        where kind = %(kind)s and fact = any(%(facts)s) group by fact
+        select c.fact, sum(a.amount)::bigint as amount, max(c.period) as period from charges c
+        join allocations a on a.charge = c.key where c.kind = %(kind)s and c.fact = any(%(facts)s) group by c.fact
         """,
         {"kind": KIND, "facts": list(facts)},
     )
