@@ -1,18 +1,21 @@
 """A firm's workspace and the environment, read once into frozen settings; says where each value came from.
 
 A workspace is a folder kept in git and safe to show on a projector: `trueup.yaml`, `entities/`, `mappings/`,
-`ownership.yaml`, `connectors/`. Secrets are references: `secret://env/NAME` or `secret://file/path#dotted.key`.
+`schedules/`, `ownership.yaml`, `connectors/`. Secrets are references: `secret://env/NAME` or `secret://file/path#dotted.key`.
 """
 
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from difflib import get_close_matches
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -92,6 +95,53 @@ class SystemSettings(_Part):
     concurrency: int | None = Field(default=None, gt=0)
 
 
+class PriceSettings(_Part):
+    """What a whole period of service costs from a day on."""
+
+    valid_from: date
+    price: Decimal = Field(ge=0)
+
+
+def _as_written(value: object) -> object:
+    """Take a number as its digits stand in the file: 0.35 is 35/100, not the float nearest to it."""
+    return str(value) if isinstance(value, float) else value
+
+
+class ProgressSettings(_Part):
+    """How far the work had come on a day: `0.35` or `1/3`."""
+
+    on: date
+    share: Annotated[Fraction, BeforeValidator(_as_written)] = Field(ge=0, le=1)
+
+
+class ScheduleSettings(_Part):
+    """How one contract line is billed by the calendar or by progress, `schedules/*.yaml`.
+
+    kind          instalments, percent_complete or service_period
+    starts_on     month of the first instalment, or first day of service
+    ends_on       last day of service, counted
+    amount        to be billed in all; absent takes the amount of the contract line with its change orders
+    anchor_day    day of the month on which a period of service begins; 31 is the last day of every month
+    lead_days     service billed in advance: so many days before the period begins
+    prices        service: price of a whole period, from the first day of service on
+    progress      percent complete: statements, each with its day
+    """
+
+    line: str
+    kind: Literal["instalments", "percent_complete", "service_period"]
+    starts_on: date
+    ends_on: date | None = None
+    amount: Decimal | None = Field(default=None, ge=0)
+    count: int = Field(default=1, ge=1)
+    every_months: int = Field(default=1, ge=1)
+    anchor_day: int = Field(default=1, ge=1, le=31)
+    due: Literal["advance", "arrears"] = "arrears"
+    lead_days: int = Field(default=0, ge=0)
+    proration: Literal["actual_days", "thirty_360", "whole_month", "none"] = "actual_days"
+    prices: list[PriceSettings] = []
+    progress: list[ProgressSettings] = []
+
+
 class File(_Part):
     """`trueup.yaml`."""
 
@@ -125,6 +175,7 @@ class Settings:
     ownership: str | None
     overlays: Mapping[str, str]
     connector_folders: tuple[Path, ...]
+    schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def secret(self, reference: str) -> str:
@@ -202,8 +253,19 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
             for one in sorted((workspace / "mappings").glob("*/*.yaml"))
         },
         connector_folders=(workspace / "connectors",) if (workspace / "connectors").is_dir() else (),
+        schedules=_schedules(workspace),
         origin=origin,
     )
+
+
+def _schedules(workspace: Path) -> dict[str, ScheduleSettings]:
+    found: dict[str, ScheduleSettings] = {}
+    for path in sorted((workspace / "schedules").glob("*.yaml")):
+        schedule = _read(path, ScheduleSettings)
+        if schedule.line in found:
+            raise SettingsError(f"schedules/{path.name}: line: {schedule.line} has a schedule in another file already")
+        found[schedule.line] = schedule
+    return found
 
 
 def _read(path: Path, shape: type[Any]) -> Any:

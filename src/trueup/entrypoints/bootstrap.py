@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 
 from trueup import engine
+from trueup.billing.schedules import Schedule
 from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Connection
@@ -14,7 +15,7 @@ from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
 from trueup.pipeline.house import Firm, House, LegalEntity, Package, System
 from trueup.processes.reactions import REACTIONS
-from trueup.settings import EntitySettings, Settings, SystemSettings
+from trueup.settings import EntitySettings, ScheduleSettings, Settings, SettingsError, SystemSettings
 from trueup.store import cursors, embedded, inbox, migrate
 from trueup.store.database import Database
 from trueup.store.numbers import PREFIXES, Numbering
@@ -122,6 +123,7 @@ def firm(settings: Settings) -> Firm:
             for code, package in settings.packages.items()
         },
         dict(settings.owners),
+        {line: _schedule(schedule) for line, schedule in settings.schedules.items()},
     )
 
 
@@ -146,6 +148,21 @@ def _check_numbering(entities: Mapping[str, LegalEntity], rules: Ownership) -> N
             f"the hub numbers the invoices of {', '.join(by_hub)} (entities/), and ownership.yaml gives invoice.number "
             f"to {owner}: set `number: hub` under invoice there, and `numbering: hub` for every entity"
         )
+
+
+def _schedule(written: ScheduleSettings) -> Schedule:
+    """Return a schedule as billing knows it.
+
+    Raises    SettingsError when its parts do not fit together.
+    """
+    try:
+        return Schedule(
+            **written.model_dump(exclude={"prices", "progress"}),
+            prices=tuple((one.valid_from, one.price) for one in written.prices),
+            progress=tuple((one.on, one.share) for one in written.progress),
+        )
+    except ValueError as wrong:
+        raise SettingsError(f"schedules/: {wrong}") from wrong
 
 
 def _heard(systems: dict[str, System], inward: dict[tuple[str, str], MappingFile]) -> dict[str, dict[str, set[str]]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from trueup.billing.schedules import Schedule
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
 from trueup.governance.ownership import Ownership
@@ -48,12 +49,13 @@ class Package:
 
 @dataclass(frozen=True)
 class Firm:
-    """The firm's own rules, from its workspace."""
+    """The firm's own rules, from its workspace; `schedules` by contract line."""
 
     name: str
     entities: Mapping[str, LegalEntity]
     packages: Mapping[str, Package]
     owners: Mapping[str, str]
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     def phases_of(self, package: str) -> tuple[str, ...]:
         """Return the phases a project of a package starts with."""

@@ -10,6 +10,7 @@ from trueup.processes import (
     period_close,
     reconciliation,
     resource_sync,
+    schedule_billing,
     time_to_billing,
 )
 
@@ -21,5 +22,13 @@ REACTIONS: tuple[Reaction, ...] = (
     expense_posting.react,
 )
 
-PROCESSES = (opportunity_to_project, time_to_billing, milestone_billing, month_end, reconciliation, period_close)
+PROCESSES = (
+    opportunity_to_project,
+    time_to_billing,
+    milestone_billing,
+    month_end,
+    reconciliation,
+    period_close,
+    schedule_billing,
+)
 """Imported so that every durable process is registered wherever anything can start one."""

@@ -12,6 +12,7 @@ from trueup import engine
 from trueup.billing.run import plan_run
 from trueup.kernel.periods import last_day
 from trueup.pipeline.house import House
+from trueup.processes import schedule_billing
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import run_facts
 from trueup.store import ledger, periods
@@ -34,6 +35,7 @@ def bill(house: House, period: str, entity: str, process: str) -> dict[str, Any]
         facts = run_facts(tx, house.firm, entity, last_day(period), period)
         plan = plan_run(facts, last_day(period), period)
         figures = carry_out(tx, house, plan, run, process, entity, facts.projects["project"].to_list())
+        schedule_billing.start(tx, house.firm, period, entity)
         ledger.end_run(tx, run, figures)
         return {"run": run, **figures}
 

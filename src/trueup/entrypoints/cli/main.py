@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trueup import __version__
-from trueup.entrypoints.cli import close, connectors, demo, scaffold
+from trueup.entrypoints.cli import close, connectors, demo, scaffold, schedules
 from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, flat, leave, say, settings, show, table
 from trueup.kernel.errors import Broken
 from trueup.kernel.money import from_units
@@ -31,6 +31,7 @@ app.add_typer(connectors.connector, name="connector")
 app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")
 app.command("numbers")(close.numbers)
+app.add_typer(schedules.schedule, name="schedule")
 token = typer.Typer(help="Tokens for the API and the pages.", no_args_is_help=True)
 app.add_typer(token, name="token")
 
