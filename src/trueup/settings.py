@@ -28,13 +28,18 @@ class _Part(BaseModel):
 
 
 class EntitySettings(_Part):
-    """One legal entity, `entities/CODE.yaml`. `sells_to` lists countries it is registered to sell into."""
+    """One legal entity, `entities/CODE.yaml`.
+
+    sells_to  countries it is registered to sell into
+    bounds    limits outside of which an invoice is held, by name; null switches one off (see `billing.brakes.Bounds`)
+    """
 
     code: str = Field(pattern=r"^[A-Z0-9]{2,12}$")
     name: str
     country: str = Field(pattern=r"^[A-Z]{2}$")
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     sells_to: list[str]
+    bounds: dict[str, int | bool | None] = {}
 
 
 class PackageSettings(_Part):

@@ -1,6 +1,5 @@
 """Which tax treatment an invoice gets: from seller and buyer, their registrations, the service, its place, its date."""
 
-
 import polars as pl
 from stdnum.eu import vat as eu_vat
 from stdnum.exceptions import ValidationError

@@ -1,9 +1,11 @@
 """Builds the house once from settings: database, connectors, mappings, ownership; hands it down."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 
 from trueup import engine
+from trueup.billing.brakes import Bounds
 from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Connection
@@ -13,7 +15,7 @@ from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
 from trueup.pipeline.house import Firm, House, LegalEntity, Package, System
 from trueup.processes.reactions import REACTIONS
-from trueup.settings import Settings, SystemSettings
+from trueup.settings import EntitySettings, Settings, SystemSettings
 from trueup.store import cursors, embedded, inbox, migrate
 from trueup.store.database import Database
 
@@ -95,7 +97,9 @@ def firm(settings: Settings) -> Firm:
     return Firm(
         settings.company,
         {
-            code: LegalEntity(code, entity.name, entity.country, entity.currency, frozenset(entity.sells_to))
+            code: LegalEntity(
+                code, entity.name, entity.country, entity.currency, frozenset(entity.sells_to), bounds(entity)
+            )
             for code, entity in settings.entities.items()
         },
         {
@@ -112,6 +116,24 @@ def firm(settings: Settings) -> Firm:
         },
         dict(settings.owners),
     )
+
+
+def bounds(entity: EntitySettings) -> Bounds:
+    """Return the bounds of a legal entity: the usual ones, with what its file says.
+
+    Raises    Broken naming the bound that does not exist, or that has no such value.
+    """
+    usual = Bounds()
+    for name, value in entity.bounds.items():
+        if name not in Bounds.__slots__:
+            raise Broken(
+                f"entities/{entity.code}.yaml: bounds: there is no bound {name}; see {', '.join(Bounds.__slots__)}"
+            )
+        switch = isinstance(getattr(usual, name), bool)
+        fits = isinstance(value, bool) if switch else not isinstance(value, bool)
+        if not fits or (value is None and name in ("mean_of", "mean_at_least")):
+            raise Broken(f"entities/{entity.code}.yaml: bounds: {name} is {'true or false' if switch else 'a number'}")
+    return replace(usual, **entity.bounds)  # type: ignore[arg-type]  # each value was checked above
 
 
 def _heard(systems: dict[str, System], inward: dict[tuple[str, str], MappingFile]) -> dict[str, dict[str, set[str]]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from trueup.billing.brakes import Bounds
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
 from trueup.governance.ownership import Ownership
@@ -17,13 +18,18 @@ Reaction = Callable[[Tx, "House", Sequence[Event]], None]
 
 @dataclass(frozen=True, slots=True)
 class LegalEntity:
-    """A company of the firm. `sells_to` lists the countries it is registered to sell into."""
+    """A company of the firm.
+
+    sells_to  countries it is registered to sell into
+    bounds    outside of which an invoice is held
+    """
 
     code: str
     name: str
     country: str
     currency: str
     sells_to: frozenset[str]
+    bounds: Bounds = Bounds()
 
 
 @dataclass(frozen=True, slots=True)

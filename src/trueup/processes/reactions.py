@@ -2,6 +2,7 @@
 
 from trueup.pipeline.house import Reaction
 from trueup.processes import (
+    brakes,
     expense_posting,
     invoice_posting,
     milestone_billing,
@@ -18,7 +19,8 @@ REACTIONS: tuple[Reaction, ...] = (
     milestone_billing.react,
     invoice_posting.react,
     expense_posting.react,
+    brakes.react,
 )
 
-PROCESSES = (opportunity_to_project, time_to_billing, milestone_billing, month_end, reconciliation)
+PROCESSES = (opportunity_to_project, time_to_billing, brakes, milestone_billing, month_end, reconciliation)
 """Imported so that every durable process is registered wherever anything can start one."""

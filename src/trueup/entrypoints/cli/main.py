@@ -229,7 +229,8 @@ def list_holds(
 ) -> None:
     """List what may not be billed yet, or release one hold with a reason."""
     with answers(as_json):
-        from trueup.store import holds
+        from trueup.store import changes, holds
+        from trueup.store.changes import Event
 
         house = house_of(workspace)
         with house.database.transaction() as tx:
@@ -239,6 +240,10 @@ def list_holds(
                 ended = holds.release(tx, [release], "cli", reason)
                 if not ended:
                     leave(DIFFERS, f"hold {release} is not open", as_json)
+                [hold] = ended
+                about = {"code": hold["code"], "reason": reason}
+                said = Event(f"hold.released/{release}", "hold.released", hold["scope"], hold["scope_kind"], about)
+                house.react(tx, changes.tell(tx, [said]))
                 show(ended, as_json, lambda data: say(f"released hold {release}"))
                 return
             found = holds.open_of(tx)
