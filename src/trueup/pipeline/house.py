@@ -29,7 +29,7 @@ class LegalEntity:
     country: str
     currency: str
     sells_to: frozenset[str]
-    bounds: Bounds = Bounds()
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True, slots=True)
