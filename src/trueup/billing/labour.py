@@ -1,14 +1,13 @@
 """Labour checks: what an entry says that a working time law, or plain sense, does not allow. They never price anything."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from datetime import date
 
 import holidays
 import polars as pl
 
 from trueup.billing.frames import Shape, day, maybe, text, whole
-from trueup.billing.labour_packs import FLOOR, PACKS, SEVERITIES, Pack
+from trueup.billing.labour_packs import FLOOR, SEVERITIES, Pack
 
 DAY = 1440
 NIGHT_FROM, NIGHT_TO = 23 * 60, 6 * 60
@@ -124,7 +123,6 @@ Checked = list[tuple[str, pl.DataFrame]]
 
 def _everywhere(days: pl.DataFrame, today: date, leave: pl.DataFrame, off: pl.DataFrame) -> Checked:
     unemployed = (pl.col("worked_on") < pl.col("hired_on")) | (pl.col("worked_on") > pl.col("terminated_on"))
-    on_day = {"left_on": ["resource", "worked_on"], "right_on": ["resource", "day"]}
     holiday = pl.concat(
         [
             days.join(off.filter(pl.col("region").is_null()), left_on=["country", "worked_on"],
@@ -139,7 +137,12 @@ def _everywhere(days: pl.DataFrame, today: date, leave: pl.DataFrame, off: pl.Da
         ("FUTURE", _said(days.filter(pl.col("worked_on") > today), "minutes", 0)),
         ("NOT_EMPLOYED", _said(days.filter(unemployed), "minutes", 0)),
         ("LOCKED_PERIOD", _said(days.filter(pl.col("worked_on") <= pl.col("locked_to")), "minutes", 0)),
-        ("LEAVE", _said(days.join(leave, how="semi", **on_day), "minutes", 0)),
+        (
+            "LEAVE",
+            _said(
+                days.join(leave.rename({"day": "worked_on"}), on=["resource", "worked_on"], how="semi"), "minutes", 0
+            ),
+        ),
         ("HOLIDAY", _said(holiday, "minutes", 0)),
     ]
 
@@ -254,11 +257,6 @@ def public_holidays(places: Collection[tuple[str, str | None]], years: Collectio
     return pl.DataFrame(rows, schema={n: c.dtype for n, c in HOLIDAYS.columns.items()}, orient="row").unique(
         maintain_order=True
     )
-
-
-def packs_as_rows() -> list[dict[str, object]]:
-    """Return the packs that ship with the house as plain rows, for the page and the API."""
-    return [asdict(pack) for pack in PACKS]
 
 
 def worst_first(findings: pl.DataFrame) -> pl.DataFrame:
