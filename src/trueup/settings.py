@@ -8,9 +8,11 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -70,6 +72,41 @@ class SystemSettings(_Part):
     concurrency: int | None = Field(default=None, gt=0)
 
 
+class TransferPriceSettings(_Part):
+    """One transfer price: what a lender charges a borrower from a day on.
+
+    value  0.1 for 10 % (cost_plus, share), or an amount per hour in the lender's currency (fixed)
+    """
+
+    lender: str
+    borrower: str
+    rule: Literal["cost_plus", "share", "fixed"]
+    value: Decimal = Field(ge=0, max_digits=15, decimal_places=6)
+    valid_from: date
+
+
+class Intercompany(_Part):
+    """`intercompany.yaml`; a firm without it lends nobody."""
+
+    transfer_prices: list[TransferPriceSettings] = []
+
+
+class FxRateSettings(_Part):
+    """One rate of exchange: how much of the quote currency one of the base currency is, from a day on."""
+
+    on: date
+    base: str = Field(pattern=r"^[A-Z]{3}$")
+    quote: str = Field(pattern=r"^[A-Z]{3}$")
+    rate: Decimal = Field(gt=0, max_digits=15, decimal_places=9)
+    source: str
+
+
+class Exchange(_Part):
+    """`fx.yaml`; a rate that is missing holds what needs it, it is never guessed."""
+
+    rates: list[FxRateSettings] = []
+
+
 class File(_Part):
     """`trueup.yaml`."""
 
@@ -103,6 +140,8 @@ class Settings:
     ownership: str | None
     overlays: Mapping[str, str]
     connector_folders: tuple[Path, ...]
+    transfer_prices: tuple[TransferPriceSettings, ...] = ()
+    fx_rates: tuple[FxRateSettings, ...] = ()
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def secret(self, reference: str) -> str:
@@ -161,6 +200,12 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
     host, _, port = listen.rpartition(":")
     if not port.isdigit():
         raise SettingsError(f"listen: {listen!r} is not HOST:PORT")
+    prices, exchange = workspace / "intercompany.yaml", workspace / "fx.yaml"
+    transfer_prices = _read(prices, Intercompany).transfer_prices if prices.is_file() else []
+    for price in transfer_prices:
+        for code in (price.lender, price.borrower):
+            if code not in entities:
+                raise SettingsError(f"intercompany.yaml: there is no legal entity {code} in entities/")
     ownership = workspace / "ownership.yaml"
     home = Path(environment.get(f"{PREFIX}HOME", workspace / ".trueup")).resolve()
     return Settings(
@@ -179,6 +224,8 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
             f"{one.parent.name}/{one.name}": one.read_text("utf-8")
             for one in sorted((workspace / "mappings").glob("*/*.yaml"))
         },
+        transfer_prices=tuple(transfer_prices),
+        fx_rates=tuple(_read(exchange, Exchange).rates) if exchange.is_file() else (),
         connector_folders=(workspace / "connectors",) if (workspace / "connectors").is_dir() else (),
         origin=origin,
     )

@@ -144,9 +144,7 @@ def postings(priced: pl.DataFrame) -> pl.DataFrame:
 
 
 def _scale(currency: str) -> pl.Expr:
+    # Units are minor units: between a yen and a euro lie two digits.
     return pl.col(currency).map_batches(
-        lambda seen: seen.replace_strict(
-            {code: 10 ** minor_digits(code) for code in seen.unique()}, return_dtype=pl.Int64
-        ),
-        return_dtype=pl.Int64,
+        lambda seen: pl.Series([10 ** minor_digits(code) for code in seen], dtype=pl.Int64), return_dtype=pl.Int64
     )

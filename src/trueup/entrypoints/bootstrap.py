@@ -13,7 +13,7 @@ from trueup.governance import ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
-from trueup.pipeline.house import Firm, House, LegalEntity, Package, System
+from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, Package, System, TransferPrice
 from trueup.processes.reactions import REACTIONS
 from trueup.settings import EntitySettings, Settings, SystemSettings
 from trueup.store import cursors, embedded, inbox, migrate
@@ -115,6 +115,11 @@ def firm(settings: Settings) -> Firm:
             for code, package in settings.packages.items()
         },
         dict(settings.owners),
+        tuple(
+            TransferPrice(one.lender, one.borrower, one.rule, one.value, one.valid_from)
+            for one in settings.transfer_prices
+        ),
+        tuple(FxRate(one.on, one.base, one.quote, one.rate, one.source) for one in settings.fx_rates),
     )
 
 

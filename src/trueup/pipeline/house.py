@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 
 from trueup.billing.brakes import Bounds
 from trueup.connectors.sdk.client import VendorClient
@@ -45,6 +47,32 @@ class Package:
     phases: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TransferPrice:
+    """What one legal entity charges another for lent people, from a day on.
+
+    rule   cost_plus, share or fixed
+    value  0.1 for 10 % (cost_plus, share), or an amount per hour in the lender's currency (fixed)
+    """
+
+    lender: str
+    borrower: str
+    rule: str
+    value: Decimal
+    valid_from: date
+
+
+@dataclass(frozen=True, slots=True)
+class FxRate:
+    """How much of the quote currency one of the base currency is, from a day on, and who says so."""
+
+    on: date
+    base: str
+    quote: str
+    rate: Decimal
+    source: str
+
+
 @dataclass(frozen=True)
 class Firm:
     """The firm's own rules, from its workspace."""
@@ -53,6 +81,8 @@ class Firm:
     entities: Mapping[str, LegalEntity]
     packages: Mapping[str, Package]
     owners: Mapping[str, str]
+    transfer_prices: Sequence[TransferPrice] = ()
+    fx_rates: Sequence[FxRate] = ()
 
     def phases_of(self, package: str) -> tuple[str, ...]:
         """Return the phases a project of a package starts with."""

@@ -4,6 +4,7 @@ from trueup.pipeline.house import Reaction
 from trueup.processes import (
     brakes,
     expense_posting,
+    intercompany,
     invoice_posting,
     milestone_billing,
     month_end,
@@ -22,5 +23,13 @@ REACTIONS: tuple[Reaction, ...] = (
     brakes.react,
 )
 
-PROCESSES = (opportunity_to_project, time_to_billing, brakes, milestone_billing, month_end, reconciliation)
+PROCESSES = (
+    opportunity_to_project,
+    time_to_billing,
+    brakes,
+    intercompany,
+    milestone_billing,
+    month_end,
+    reconciliation,
+)
 """Imported so that every durable process is registered wherever anything can start one."""
