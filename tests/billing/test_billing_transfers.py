@@ -1,10 +1,13 @@
 """Withholding and lent people: the plain definition and the fast way give the same figures."""
 
+import doctest
+import importlib
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,3 +104,8 @@ def test_a_transfer_is_priced_the_same_both_ways(
     assert fast["transfer_borrower"] == to_units(found.amount_borrower, borrower)
     assert fast["lender_margin"] == to_units(found.lender_margin, lender)
     assert fast["borrower_margin"] == to_units(found.borrower_margin, borrower)
+
+
+@pytest.mark.parametrize("module", ["brakes", "intercompany", "labour", "nexus", "tax", "withholding"])
+def test_the_examples_of_the_definitions_hold(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"trueup.billing.reference.{module}")).failed == 0
