@@ -31,13 +31,16 @@ class _Part(BaseModel):
 
 
 class EntitySettings(_Part):
-    """One legal entity, `entities/CODE.yaml`. `sells_to` lists countries it is registered to sell into.
+    """One legal entity, `entities/CODE.yaml`.
 
+    sells_to            countries it is registered to sell into
     numbering           who numbers its invoices and credits: the ERP, or the hub when the ERP confirms the posting
     number_prefixes     document type -> what stands before the ordinal, with {entity} and {year}
     number_digits       the ordinal is written with at least this many
     fiscal_year_starts  month in which its fiscal years begin; a year is named by the calendar year it begins in
     close_blocks        items of the month-end checklist whose findings must be accepted before the month is closed
+    bounds              limits outside of which an invoice is held, by name; null switches one off
+                        (see `billing.brakes.Bounds`)
     """
 
     code: str = Field(pattern=r"^[A-Z0-9]{2,12}$")
@@ -65,6 +68,8 @@ class EntitySettings(_Part):
         if len(set(given.values())) < len(given):
             raise ValueError("two document types have the same prefix: their numbers would meet")
         return given
+
+    bounds: dict[str, int | bool | None] = {}
 
 
 class PackageSettings(_Part):
@@ -142,6 +147,41 @@ class ScheduleSettings(_Part):
     progress: list[ProgressSettings] = []
 
 
+class TransferPriceSettings(_Part):
+    """One transfer price: what a lender charges a borrower from a day on.
+
+    value  0.1 for 10 % (cost_plus, share), or an amount per hour in the lender's currency (fixed)
+    """
+
+    lender: str
+    borrower: str
+    rule: Literal["cost_plus", "share", "fixed"]
+    value: Decimal = Field(ge=0, max_digits=15, decimal_places=6)
+    valid_from: date
+
+
+class Intercompany(_Part):
+    """`intercompany.yaml`; a firm without it lends nobody."""
+
+    transfer_prices: list[TransferPriceSettings] = []
+
+
+class FxRateSettings(_Part):
+    """One rate of exchange: how much of the quote currency one of the base currency is, from a day on."""
+
+    on: date
+    base: str = Field(pattern=r"^[A-Z]{3}$")
+    quote: str = Field(pattern=r"^[A-Z]{3}$")
+    rate: Decimal = Field(gt=0, max_digits=15, decimal_places=9)
+    source: str
+
+
+class Exchange(_Part):
+    """`fx.yaml`; a rate that is missing holds what needs it, it is never guessed."""
+
+    rates: list[FxRateSettings] = []
+
+
 class File(_Part):
     """`trueup.yaml`."""
 
@@ -176,6 +216,8 @@ class Settings:
     overlays: Mapping[str, str]
     connector_folders: tuple[Path, ...]
     schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)
+    transfer_prices: tuple[TransferPriceSettings, ...] = ()
+    fx_rates: tuple[FxRateSettings, ...] = ()
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def secret(self, reference: str) -> str:
@@ -234,6 +276,12 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
     host, _, port = listen.rpartition(":")
     if not port.isdigit():
         raise SettingsError(f"listen: {listen!r} is not HOST:PORT")
+    prices, exchange = workspace / "intercompany.yaml", workspace / "fx.yaml"
+    transfer_prices = _read(prices, Intercompany).transfer_prices if prices.is_file() else []
+    for price in transfer_prices:
+        for code in (price.lender, price.borrower):
+            if code not in entities:
+                raise SettingsError(f"intercompany.yaml: there is no legal entity {code} in entities/")
     ownership = workspace / "ownership.yaml"
     home = Path(environment.get(f"{PREFIX}HOME", workspace / ".trueup")).resolve()
     return Settings(
@@ -252,6 +300,8 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
             f"{one.parent.name}/{one.name}": one.read_text("utf-8")
             for one in sorted((workspace / "mappings").glob("*/*.yaml"))
         },
+        transfer_prices=tuple(transfer_prices),
+        fx_rates=tuple(_read(exchange, Exchange).rates) if exchange.is_file() else (),
         connector_folders=(workspace / "connectors",) if (workspace / "connectors").is_dir() else (),
         schedules=_schedules(workspace),
         origin=origin,

@@ -71,7 +71,7 @@ def every_page(house):
         "/billing?reason=TAX_UNDETERMINED&about=deals&all=1", "/invoices/R-1001", "/compare", "/projects",
         "/projects?entity=DE01&blocked=1", "/projects/X01-DE01", "/projects/X03-DE01", "/trace", "/trace?id=X0",
         f"/trace/{gid_of(house, 'project', 'X01-DE01')}", f"/trace/{gid_of(house, 'contract', 'X02')}",
-        "/quarantine", "/events", "/events?name=invoice.posted", *(f"/messages/{number}" for number in messages),
+        "/quarantine", "/labour", "/labour?period=2026-08&entity=DE01", "/events", "/events?name=invoice.posted", *(f"/messages/{number}" for number in messages),
     ]  # fmt: skip
 
 
@@ -184,7 +184,15 @@ def test_a_reader_without_money_sees_no_amount_and_no_way_to_one(visit, house):
         answer = reader(path)
         assert answer.status == 403
         assert "money:read" in answer.body.decode()
-    for path in ("/work", "/flows", "/quarantine", "/events", f"/trace/{gid_of(house, 'invoice', 'X01-DE01-2026-08')}"):
+    for path in (
+        "/work",
+        "/flows",
+        "/quarantine",
+        "/labour",
+        "/labour?period=2026-08&entity=DE01",
+        "/events",
+        f"/trace/{gid_of(house, 'invoice', 'X01-DE01-2026-08')}",
+    ):
         text = Shape(reader(path).body.decode()).text
         for figure in ("8,000.00", "5,000.00", "1567.50", "1,567.50", "1,865.33", "1865.33"):
             assert figure not in text, (path, figure)

@@ -82,6 +82,11 @@ REASONS: dict[str, Reason] = {
         "sales",
         "corrected line",
     ),
+    "BRAKE": Reason(
+        "The invoice is outside the bounds of your firm; look at it, and release it with a reason when it is right.",
+        "controller",
+        "release with a reason",
+    ),
     "TAX_UNDETERMINED": Reason(
         "The tax treatment cannot be decided; complete the customer's country and VAT id.",
         "master data",

@@ -1,9 +1,11 @@
 """Builds the house once from settings: database, connectors, mappings, ownership; hands it down."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.resources import files
 
 from trueup import engine
+from trueup.billing.brakes import Bounds
 from trueup.billing.schedules import Schedule
 from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.manifest import Manifest
@@ -13,7 +15,7 @@ from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
-from trueup.pipeline.house import Firm, House, LegalEntity, Package, System
+from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, Package, System, TransferPrice
 from trueup.processes.reactions import REACTIONS
 from trueup.settings import EntitySettings, ScheduleSettings, Settings, SettingsError, SystemSettings
 from trueup.store import cursors, embedded, inbox, migrate
@@ -107,6 +109,7 @@ def firm(settings: Settings) -> Firm:
                 frozenset(entity.sells_to),
                 close_blocks=frozenset(entity.close_blocks),
                 numbering=_numbering(entity),
+                bounds=bounds(entity),
             )
             for code, entity in settings.entities.items()
         },
@@ -123,7 +126,12 @@ def firm(settings: Settings) -> Firm:
             for code, package in settings.packages.items()
         },
         dict(settings.owners),
-        {line: _schedule(schedule) for line, schedule in settings.schedules.items()},
+        schedules={line: _schedule(schedule) for line, schedule in settings.schedules.items()},
+        transfer_prices=tuple(
+            TransferPrice(one.lender, one.borrower, one.rule, one.value, one.valid_from)
+            for one in settings.transfer_prices
+        ),
+        fx_rates=tuple(FxRate(one.on, one.base, one.quote, one.rate, one.source) for one in settings.fx_rates),
     )
 
 
@@ -163,6 +171,24 @@ def _schedule(written: ScheduleSettings) -> Schedule:
         )
     except ValueError as wrong:
         raise SettingsError(f"schedules/: {wrong}") from wrong
+
+
+def bounds(entity: EntitySettings) -> Bounds:
+    """Return the bounds of a legal entity: the usual ones, with what its file says.
+
+    Raises    Broken naming the bound that does not exist, or that has no such value.
+    """
+    usual = Bounds()
+    for name, value in entity.bounds.items():
+        if name not in Bounds.__slots__:
+            raise Broken(
+                f"entities/{entity.code}.yaml: bounds: there is no bound {name}; see {', '.join(Bounds.__slots__)}"
+            )
+        switch = isinstance(getattr(usual, name), bool)
+        fits = isinstance(value, bool) if switch else not isinstance(value, bool)
+        if not fits or (value is None and name in ("mean_of", "mean_at_least")):
+            raise Broken(f"entities/{entity.code}.yaml: bounds: {name} is {'true or false' if switch else 'a number'}")
+    return replace(usual, **entity.bounds)  # type: ignore[arg-type]  # each value was checked above
 
 
 def _heard(systems: dict[str, System], inward: dict[tuple[str, str], MappingFile]) -> dict[str, dict[str, set[str]]]:

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 
+from trueup.billing.brakes import Bounds
 from trueup.billing.schedules import Schedule
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
@@ -19,10 +22,12 @@ Reaction = Callable[[Tx, "House", Sequence[Event]], None]
 
 @dataclass(frozen=True, slots=True)
 class LegalEntity:
-    """A company of the firm. `sells_to` lists the countries it is registered to sell into.
+    """A company of the firm.
 
+    sells_to      countries it is registered to sell into
     close_blocks  items of the month-end checklist whose findings a person must accept before the month is closed
     numbering     how it numbers its invoices and credits; None leaves that to the ERP
+    bounds        outside of which an invoice is held
     """
 
     code: str
@@ -32,6 +37,7 @@ class LegalEntity:
     sells_to: frozenset[str]
     close_blocks: frozenset[str] = frozenset()
     numbering: Numbering | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,32 @@ class Package:
     phases: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TransferPrice:
+    """What one legal entity charges another for lent people, from a day on.
+
+    rule   cost_plus, share or fixed
+    value  0.1 for 10 % (cost_plus, share), or an amount per hour in the lender's currency (fixed)
+    """
+
+    lender: str
+    borrower: str
+    rule: str
+    value: Decimal
+    valid_from: date
+
+
+@dataclass(frozen=True, slots=True)
+class FxRate:
+    """How much of the quote currency one of the base currency is, from a day on, and who says so."""
+
+    on: date
+    base: str
+    quote: str
+    rate: Decimal
+    source: str
+
+
 @dataclass(frozen=True)
 class Firm:
     """The firm's own rules, from its workspace; `schedules` by contract line."""
@@ -56,6 +88,8 @@ class Firm:
     packages: Mapping[str, Package]
     owners: Mapping[str, str]
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    transfer_prices: Sequence[TransferPrice] = ()
+    fx_rates: Sequence[FxRate] = ()
 
     def phases_of(self, package: str) -> tuple[str, ...]:
         """Return the phases a project of a package starts with."""

@@ -2,7 +2,9 @@
 
 from trueup.pipeline.house import Reaction
 from trueup.processes import (
+    brakes,
     expense_posting,
+    intercompany,
     invoice_posting,
     milestone_billing,
     month_end,
@@ -20,15 +22,18 @@ REACTIONS: tuple[Reaction, ...] = (
     milestone_billing.react,
     invoice_posting.react,
     expense_posting.react,
+    brakes.react,
 )
 
 PROCESSES = (
     opportunity_to_project,
     time_to_billing,
+    brakes,
+    intercompany,
     milestone_billing,
     month_end,
-    reconciliation,
     period_close,
+    reconciliation,
     schedule_billing,
 )
 """Imported so that every durable process is registered wherever anything can start one."""

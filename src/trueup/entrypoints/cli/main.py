@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trueup import __version__
-from trueup.entrypoints.cli import close, connectors, demo, scaffold, schedules
+from trueup.entrypoints.cli import close, connectors, demo, intercompany, labour, scaffold, schedules
 from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, flat, leave, say, settings, show, table
 from trueup.kernel.errors import Broken
 from trueup.kernel.money import from_units
@@ -32,6 +32,7 @@ app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")
 app.command("numbers")(close.numbers)
 app.add_typer(schedules.schedule, name="schedule")
+app.add_typer(labour.labour, name="labour")
 token = typer.Typer(help="Tokens for the API and the pages.", no_args_is_help=True)
 app.add_typer(token, name="token")
 
@@ -232,7 +233,8 @@ def list_holds(
 ) -> None:
     """List what may not be billed yet, or release one hold with a reason."""
     with answers(as_json):
-        from trueup.store import holds
+        from trueup.store import changes, holds
+        from trueup.store.changes import Event
 
         house = house_of(workspace)
         with house.database.transaction() as tx:
@@ -242,6 +244,10 @@ def list_holds(
                 ended = holds.release(tx, [release], "cli", reason)
                 if not ended:
                     leave(DIFFERS, f"hold {release} is not open", as_json)
+                [hold] = ended
+                about = {"code": hold["code"], "reason": reason}
+                said = Event(f"hold.released/{release}", "hold.released", hold["scope"], hold["scope_kind"], about)
+                house.react(tx, changes.tell(tx, [said]))
                 show(ended, as_json, lambda data: say(f"released hold {release}"))
                 return
             found = holds.open_of(tx)
@@ -315,6 +321,7 @@ def replay(
 
 bill = typer.Typer(help="Billing runs and month ends.", no_args_is_help=True)
 app.add_typer(bill, name="bill")
+bill.command("intercompany")(intercompany.intercompany)
 
 
 @bill.command("run")

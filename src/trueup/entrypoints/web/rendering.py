@@ -42,6 +42,7 @@ NAVIGATION = (
     ("executive", "/executive", "Executive", "money:read"),
     ("close", "/close", "Month end", "money:read"),
     ("quarantine", "/quarantine", "Quarantine", "work:read"),
+    ("labour", "/labour", "Labour", "work:read"),
     ("events", "/events", "Events", "work:read"),
 )
 
