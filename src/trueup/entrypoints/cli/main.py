@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trueup import __version__
-from trueup.entrypoints.cli import close, connectors, demo, intercompany, labour, scaffold, schedules
+from trueup.entrypoints.cli import close, connectors, demo, einvoices, intercompany, labour, scaffold, schedules
 from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, flat, leave, say, settings, show, table
 from trueup.kernel.errors import Broken
 from trueup.kernel.money import from_units
@@ -33,6 +33,7 @@ app.add_typer(close.close, name="close")
 app.command("numbers")(close.numbers)
 app.add_typer(schedules.schedule, name="schedule")
 app.add_typer(labour.labour, name="labour")
+app.add_typer(einvoices.einvoice, name="einvoice")
 token = typer.Typer(help="Tokens for the API and the pages.", no_args_is_help=True)
 app.add_typer(token, name="token")
 
