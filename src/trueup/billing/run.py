@@ -4,7 +4,7 @@ from datetime import date
 
 import polars as pl
 
-from trueup.billing.charges import price_facts
+from trueup.billing.charges import price_facts, with_outside_reasons
 from trueup.billing.frames import RunFacts, RunPlan
 from trueup.billing.grouping import assemble
 from trueup.kernel.periods import last_day
@@ -23,7 +23,7 @@ def plan_run(facts: RunFacts, upto: date, period: str) -> RunPlan:
     Raises   Broken when a frame lacks a column, ValueError when the period is not a month.
     """
     seen = facts.read()
-    parts = price_facts(seen.entries, seen.expenses, seen.projects, seen.rates, upto, period)
+    parts = with_outside_reasons(price_facts(seen, upto, period), seen)
     addressed = parts.with_columns(
         invoice_code=pl.format("{}-{}", "code", pl.lit(period)),
         invoice_date=pl.lit(last_day(period)),
