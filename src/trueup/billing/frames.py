@@ -301,6 +301,7 @@ CHARGES = Shape(
         "line_key": maybe(text("invoice line it is on")),
         "rate_line": maybe(text("rate line that priced it")),
         "purchase_order": maybe(text("the client's order it draws on")),
+        "origin_period": maybe(text("month of the service date where that month is closed: 2026-01; null elsewhere")),
         "trace": text("JSON object: the rule, dates, limits and rounding that made the amount"),
     },
 )

@@ -276,7 +276,9 @@ def _tiered(weighed: pl.DataFrame) -> pl.DataFrame:
     steps = weighed["tier_ends"].list.len().max() or 0
     none = pl.lit(None, pl.Int128)
     if not steps:
-        return weighed.with_columns(tier_value=none, tier_rate=pl.lit(None, pl.Int64))
+        return weighed.with_columns(
+            tier_value=none, tier_rate=pl.lit(None, pl.Int64), tier_total=pl.lit(None, pl.Int64)
+        )
     counted = pl.col("counted")
     month = pl.when(pl.col("tier_per") == "month").then(pl.col("worked_on").dt.truncate("1mo"))
     placed = weighed.with_columns(tier_month=month).with_columns(
@@ -295,14 +297,18 @@ def _tiered(weighed: pl.DataFrame) -> pl.DataFrame:
         first = pl.coalesce(first, pl.when(there & (pl.col("before") < high)).then(rate))
         low = high
     by_volume = pl.col("tier_kind") == "volume"
-    return placed.with_columns(
-        tier_value=pl.when(pl.col("tier_kind").is_null())
-        .then(none)
-        .when(by_volume)
-        .then(product(counted, volume))
-        .otherwise(graduated),
-        tier_rate=pl.when(pl.col("tier_kind").is_not_null()).then(pl.when(by_volume).then(volume).otherwise(first)),
-    ).drop("tier_month", "total")
+    return (
+        placed.with_columns(
+            tier_value=pl.when(pl.col("tier_kind").is_null())
+            .then(none)
+            .when(by_volume)
+            .then(product(counted, volume))
+            .otherwise(graduated),
+            tier_rate=pl.when(pl.col("tier_kind").is_not_null()).then(pl.when(by_volume).then(volume).otherwise(first)),
+        )
+        .drop("tier_month")
+        .rename({"total": "tier_total"})
+    )
 
 
 _ENDLESS = 10**15
