@@ -2,7 +2,7 @@
 
 import contract_sets
 import polars as pl
-import reference
+from trueup.billing.reference import run as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
