@@ -167,7 +167,7 @@ def _largest_remainder(total: pl.Expr, weight: pl.Expr, whole: pl.Expr, step: in
     exact = product(steps, weight)
     floor = exact // whole.cast(pl.Int128)
     missing = steps - floor.sum().over("part")
-    place = (-(exact - floor * whole)).rank("ordinal").over("part")
+    place = (floor * whole - exact).cast(pl.Int64).rank("ordinal").over("part")
     given = floor + (place <= missing).cast(pl.Int128)
     residue = pl.when(pl.col("payer") == 1).then(total.abs() - steps * step).otherwise(0)
     sign = pl.when(total < 0).then(-1).otherwise(1)

@@ -103,7 +103,9 @@ def _cut(parts: pl.DataFrame, *, rest: bool) -> pl.DataFrame:
     )
     start = first + pl.col("within_minutes") if rest else first
     spent = pl.col("spent") - pl.col("within_minutes") * MINOR if rest else size * MINOR
-    made = parts.with_columns(
+    recharged = pl.when(~whole & pl.col("weight").is_not_null()).then(charged_minutes(start, start + size))
+    return parts.with_columns(
+        *([recharged.otherwise("charged").alias("charged")] if "weight" in parts.columns else []),
         facet=pl.when(whole).then("facet")
         .when(timed).then(pl.format("{}-{}", start, start + size))
         .when(spends).then(pl.format("expense-{}-{}", start, start + size))
@@ -113,10 +115,3 @@ def _cut(parts: pl.DataFrame, *, rest: bool) -> pl.DataFrame:
         amount=pl.col("over_amount" if rest else "within_amount"),
         size=size,
     )  # fmt: skip
-    if "weight" not in parts.columns:
-        return made
-    return made.with_columns(
-        charged=pl.when(~whole & pl.col("weight").is_not_null())
-        .then(charged_minutes(start, start + size))
-        .otherwise("charged")
-    )

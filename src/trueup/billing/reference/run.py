@@ -65,7 +65,7 @@ class Part:
     def settle(self) -> None:
         """Let reasons decide the bucket."""
         if self.bucket != "waiting" and self.holds:
-            self.bucket = "over_cap" if self.holds == ["CAP_EXCEEDED"] else "held"
+            self.bucket = "over_cap" if self.holds in (["CAP_EXCEEDED"], ["CAP_DAILY"]) else "held"
 
 
 @dataclass
