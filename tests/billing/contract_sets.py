@@ -267,7 +267,12 @@ def termed_facts(draw: st.DrawFn, *, fresh: bool = False) -> RunFacts:
         line["currency_spent"] = draw(st.sampled_from([None, None, "EUR", "JPY", "CHF"]))
         expenses.append({**line, "card_rate_e8": draw(st.none() | st.just(106_020_000))})
     rows = [
-        {**draw(project_rows(n + 1)), "credit_hold": draw(st.integers(0, 9)) == 0, "period_billed": draw(cents)}
+        {
+            **(row := draw(project_rows(n + 1))),
+            "cap_used": row["cap_used"] // 10_000 * 10_000,
+            "credit_hold": draw(st.integers(0, 9)) == 0,
+            "period_billed": draw(cents),
+        }
         for n in range(projects)
     ]
     fx = [

@@ -81,14 +81,14 @@ def settle(facts: RunFacts, plan: RunPlan) -> RunFacts:
     )
     paid = ["allocated_amount"] if "allocated_amount" in facts.expenses.columns else []
     expenses = facts.expenses.join(moved, on="gid", how="left").with_columns(
-        pl.col(paid).fill_null(0) + pl.col("moved_amount").fill_null(0),
+        *(pl.col(name).fill_null(0) + pl.col("moved_amount").fill_null(0) for name in paid),
         open_amount=pl.col("open_amount") - pl.col("moved_spent").fill_null(0),
     )
     ordered = final.filter(pl.col("purchase_order").is_not_null()).group_by("project", "purchase_order")
     drawn = {(project, order): amount for project, order, amount in ordered.agg(pl.col("amount").sum()).iter_rows()}
     tasks = _by_task(facts, time)
     currencies = dict(facts.projects.select("project", "currency").iter_rows())
-    month = plan.invoices["period"].max()
+    month = plan.invoices["period"].max() or ""
     counting = ["period_billed"] if "period_billed" in facts.projects.columns else []
     of_month = (
         final.filter(

@@ -57,7 +57,7 @@ def price_facts(facts: RunFacts, upto: date, period: str) -> pl.DataFrame:
     measured_apart = {project: terms for project, terms in facts.terms.items() if _apart(terms)}
     spent_apart = {project: terms for project, terms in facts.terms.items() if terms.expenses or terms.exchange}
     time = _open_entries(facts.entries, treated, upto)
-    spending = _open_expenses(facts.expenses, treated, upto)
+    spending = _open_expenses(facts.expenses, treated, upto, list(spent_apart))
     by_rate = time
     extra: list[pl.DataFrame] = []
     if measured_apart:
@@ -121,9 +121,10 @@ def _entries(entries: pl.DataFrame, projects: pl.DataFrame, upto: date, *, open_
     )
 
 
-def _open_expenses(expenses: pl.DataFrame, projects: pl.DataFrame, upto: date) -> pl.DataFrame:
+def _open_expenses(expenses: pl.DataFrame, projects: pl.DataFrame, upto: date, ruled: list[str]) -> pl.DataFrame:
+    # A rule of the terms may make billable what the fact says is not.
     approved = pl.col("status").is_in(APPROVED_EXPENSE)
-    waiting = (pl.col("status") == "submitted") & pl.col("billable")
+    waiting = (pl.col("status") == "submitted") & (pl.col("billable") | pl.col("project").is_in(ruled))
     return (
         expenses.filter((pl.col("spent_on") <= upto) & (pl.col("open_amount") != 0) & (approved | waiting))
         .with_columns(approved=approved)

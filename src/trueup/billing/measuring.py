@@ -273,7 +273,7 @@ def _weighed(counted: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tiered(weighed: pl.DataFrame) -> pl.DataFrame:
-    steps = weighed["tier_ends"].list.len().max() or 0
+    steps = int(weighed.select(pl.col("tier_ends").list.len().max()).item() or 0)
     none = pl.lit(None, pl.Int128)
     if not steps:
         return weighed.with_columns(

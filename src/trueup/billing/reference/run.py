@@ -122,7 +122,7 @@ def plan_run(facts: RunFacts, upto: date, period: str) -> Expected:
     keep_documents_positive(shared, projects, period)
     for part in shared:
         part.settle()
-    return documents(shared, projects, period)
+    return documents(shared, projects, period, facts.closed)
 
 
 def stop(part: Part, project: Row | None, facts: RunFacts) -> None:
@@ -706,7 +706,7 @@ def discount(drafted: Mapping[tuple[str, str], list[Part]], projects: Mapping[st
                 )  # fmt: skip
 
 
-def documents(parts: list[Part], projects: dict[str, Row], period: str) -> Expected:
+def documents(parts: list[Part], projects: dict[str, Row], period: str, closed: Sequence[str]) -> Expected:
     """Add everything up."""
 
     def whole(amount: Decimal | None, currency: str | None) -> int | None:
@@ -728,12 +728,13 @@ def documents(parts: list[Part], projects: dict[str, Row], period: str) -> Expec
             part.key, part.fact, part.kind, part.project, part.bucket, part.minutes,
             whole(part.amount, part.currency), whole(part.spent, part.currency), whole(part.rate, part.currency),
             part.holds[0] if part.holds else None, document, part.line if drafted else None, part.purchase_order,
+            part.service_on, month_of(part.service_on) if month_of(part.service_on) in closed else None,
         ))  # fmt: skip
     for code, part in list(discount(lines, projects)):
         lines[code, part.line].append(part)
         charges.add((
             part.key, part.fact, part.kind, part.project, part.bucket, None, whole(part.amount, part.currency), None,
-            None, None, code, part.line, part.purchase_order,
+            None, None, code, part.line, part.purchase_order, last_day(period), None,
         ))  # fmt: skip
     nets: dict[str, Decimal] = defaultdict(Decimal)
     held_by: dict[str, list[Part]] = defaultdict(list)
@@ -785,7 +786,7 @@ def seen(plan: RunPlan) -> Expected:
     """Put the fast run's plan into the same shape."""
     charge = (
         "key", "fact", "kind", "project", "bucket", "minutes", "amount", "spent", "rate", "hold_code", "invoice_code",
-        "line_key", "purchase_order",
+        "line_key", "purchase_order", "service_on", "origin_period",
     )  # fmt: skip
     invoice = ("code", "project", "bill_to", "invoice_date", "due_on", "tax_treatment", "net", "tax", "gross")
     found = Expected(
