@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 
+from trueup.billing.terms import Terms
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
 from trueup.governance.ownership import Ownership
@@ -39,14 +42,35 @@ class Package:
     phases: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ListLine:
+    """A line of the list card: a price per hour for a role, a person, or anybody, major units."""
+
+    key: str
+    role: str | None
+    resource: str | None
+    currency: str
+    rate: Decimal
+    valid_from: date
+    valid_to: date | None
+
+
 @dataclass(frozen=True)
 class Firm:
-    """The firm's own rules, from its workspace."""
+    """The firm's own rules, from its workspace.
+
+    terms       see `terms_for`
+    list_rates  lines of the list card
+    fx_rates    rows of `billing.frames.FX_RATES`
+    """
 
     name: str
     entities: Mapping[str, LegalEntity]
     packages: Mapping[str, Package]
     owners: Mapping[str, str]
+    terms: Mapping[tuple[str, str], Terms] = field(default_factory=dict)
+    list_rates: Sequence[ListLine] = ()
+    fx_rates: Sequence[tuple[str, str, str, date, int, str]] = ()
 
     def phases_of(self, package: str) -> tuple[str, ...]:
         """Return the phases a project of a package starts with."""
