@@ -138,6 +138,10 @@ def _shared(parts: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame:
         "project": pl.String, "payer": pl.Int64, "payer_bill_to": pl.String, "weight_of_payer": pl.Int64,
         "payer_treatment": pl.String, "payer_rate_ppm": pl.Int64,
     }  # fmt: skip
+    # A share that cannot be taxed would be shared anew next time: all of the part waits for it.
+    untaxed = {project for project, _, _, _, name, _ in rows if name is None}
+    waits = asks & pl.col("project").is_in(list(untaxed)) & (pl.col("tax_treatment") != DISBURSEMENT)
+    parts = with_more(parts, pl.when(waits).then(pl.concat_list(pl.lit("TAX_UNDETERMINED"))))
     payers_of = pl.DataFrame(rows, schema=schema, orient="row")
     split = (
         parts.filter(asks).with_row_index("part").join(payers_of, on="project").sort("part", "payer")
@@ -156,8 +160,7 @@ def _shared(parts: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame:
         tax_treatment=pl.when(own).then("tax_treatment").otherwise("payer_treatment"),
         tax_rate_ppm=pl.when(own).then("tax_rate_ppm").otherwise("payer_rate_ppm"),
     )
-    unknown = pl.when(pl.col("tax_treatment").is_null()).then(pl.concat_list(pl.lit("TAX_UNDETERMINED")))
-    settled = with_more(paid, unknown).select(*parts.columns, "payer", "payer_bill_to")
+    settled = paid.select(*parts.columns, "payer", "payer_bill_to")
     return pl.concat([parts.filter(~asks).with_columns(**nobody), settled], how="diagonal")
 
 

@@ -610,6 +610,12 @@ def share(part: Part, project: Row | None) -> Iterator[Part]:
     if not payers or part.bucket != "on_draft" or part.holds or project is None:
         yield part
         return
+    taxes = [treatment(project["seller_country"], payer.country, payer.has_tax_id) for payer in payers]
+    if not part.agent and not all(isinstance(one, Treatment) for one in taxes):
+        # A share that cannot be taxed would be shared anew next time: all of the part waits for it.
+        part.holds = ["TAX_UNDETERMINED"]
+        yield part
+        return
     weights = [payer.weight for payer in payers]
     minor = 10 ** minor_digits(part.currency)
     amounts = largest_remainder(int(part.amount * minor), weights)
@@ -618,7 +624,7 @@ def share(part: Part, project: Row | None) -> Iterator[Part]:
     charged = None if part.charged is None else largest_remainder(part.charged, weights)
     stem, _, facet = part.key.rpartition("/")
     start = part.start
-    for number, payer in enumerate(payers):
+    for number in range(len(payers)):
         piece = replace(part, amount=Decimal(amounts[number]) / minor, payer=number + 1, holds=[])
         own = facet
         if minutes is not None:
@@ -628,9 +634,6 @@ def share(part: Part, project: Row | None) -> Iterator[Part]:
         piece.spent = None if spent is None else Decimal(spent[number]) / minor
         piece.charged = None if charged is None else charged[number]
         piece.key = f"{stem}/{own}" if number == 0 else f"{stem}/p{number + 1}-{own}"
-        taxed = treatment(project["seller_country"], payer.country, payer.has_tax_id)
-        if not part.agent and not isinstance(taxed, Treatment):
-            piece.holds = ["TAX_UNDETERMINED"]
         yield piece
 
 
