@@ -28,7 +28,7 @@ from trueup.mapping.file import load as load_mapping
 from trueup.mapping.verbs import VERBS
 from trueup.model.events import CATALOGUE, type_name
 from trueup.model.kinds import KINDS
-from trueup.settings import EntitySettings, ScheduleSettings, schema
+from trueup.settings import EntitySettings, RatesSettings, ScheduleSettings, TermsSettings, schema
 
 PLACE = Path(__file__).with_name("reference")
 NOTE = "<!-- Written by docs/generate.py from the code; change the code and run `make docs`. -->"
@@ -432,7 +432,8 @@ def settings() -> str:
     """Describe the workspace's file."""
     start = (
         "A workspace is a folder, kept in git and without secrets: `trueup.yaml`, one file per legal entity in "
-        "`entities/`, and where wanted `schedules/`, `ownership.yaml`, `mappings/SYSTEM/FILE.yaml` (overlays) and "
+        "`entities/`, and where wanted `schedules/`, `ownership.yaml`, `mappings/SYSTEM/FILE.yaml` (overlays), "
+        "`terms/NAME.yaml` (how lines are billed), `rates/NAME.yaml` (list card, exchange rates), `intercompany.yaml` and "
         "`connectors/`. "
         "A credential is a reference: `secret://env/NAME` or `secret://file/path#dotted.key`.\n\n"
         "From the environment: `TRUEUP_WORKSPACE` (the folder), `TRUEUP_DATABASE` (`embedded` or a PostgreSQL URL), "
@@ -451,6 +452,10 @@ def settings() -> str:
     parts += ["## schedules/ANY.yaml", schedule["description"].split("\n\n")[0], _setting_rows(schedule)]
     for name, nested in schedule["$defs"].items():
         parts += [f"## {name}", nested.get("description", ""), _setting_rows(nested)]
+    for model, title in ((TermsSettings, "terms/NAME.yaml"), (RatesSettings, "rates/NAME.yaml")):
+        described = model.model_json_schema()
+        parts += [f"## {title}", described["description"], _setting_rows(described)]
+        shape.setdefault("$defs", {}).update(described.get("$defs", {}))
     for name, nested in shape.get("$defs", {}).items():
         parts += [f"## {name}", nested.get("description", "").split("\n\n")[0], _setting_rows(nested)]
     return page("Settings", start, *parts)

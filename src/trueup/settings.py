@@ -1,7 +1,8 @@
 """A firm's workspace and the environment, read once into frozen settings; says where each value came from.
 
 A workspace is a folder kept in git and safe to show on a projector: `trueup.yaml`, `entities/`, `mappings/`,
-`schedules/`, `ownership.yaml`, `connectors/`. Secrets are references: `secret://env/NAME` or `secret://file/path#dotted.key`.
+`terms/`, `rates/`, `schedules/`, `intercompany.yaml`, `ownership.yaml`, `connectors/`. Secrets are references:
+`secret://env/NAME` or `secret://file/path#dotted.key`.
 """
 
 import json
@@ -15,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -166,20 +167,180 @@ class Intercompany(_Part):
     transfer_prices: list[TransferPriceSettings] = []
 
 
-class FxRateSettings(_Part):
-    """One rate of exchange: how much of the quote currency one of the base currency is, from a day on."""
+class IncrementSettings(_Part):
+    """To what time is rounded before it is priced."""
 
-    on: date
+    minutes: int = Field(default=1, ge=1)
+    direction: Literal["up", "nearest", "down"] = "up"
+    scope: Literal["entry", "day_per_task", "line"] = "entry"
+
+
+class TimeTypeSettings(_Part):
+    """Multipliers of a kind of hour."""
+
+    bill: Decimal = Field(default=Decimal(1), ge=0, decimal_places=3)
+    cost: Decimal = Field(default=Decimal(1), ge=0, decimal_places=3)
+
+
+class OvertimeSettings(_Part):
+    """When an hour counts more."""
+
+    after_daily_minutes: int | None = Field(default=None, ge=0)
+    after_weekly_minutes: int | None = Field(default=None, ge=0)
+    multiplier: Decimal = Field(default=Decimal("1.5"), ge=0, decimal_places=3)
+    stack: Literal["add", "multiply", "max"] = "max"
+    accepted: bool = True
+
+
+class TaskCapSettings(_Part):
+    """All time that may be billed on one task in total; `task` is its gid."""
+
+    task: str
+    amount: Decimal = Field(ge=0)
+
+
+class StepSettings(_Part):
+    """One tier of a price by volume."""
+
+    up_to_hours: Decimal | None = Field(default=None, gt=0)
+    rate: Decimal = Field(ge=0)
+
+
+class TiersSettings(_Part):
+    """A price by volume, in place of the rate lines; ascending, the last step without end."""
+
+    kind: Literal["graduated", "volume"]
+    per: Literal["total", "month"] = "total"
+    steps: list[StepSettings] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "TiersSettings":
+        ends = [step.up_to_hours for step in self.steps]
+        finite = [end for end in ends[:-1] if end is not None]
+        if ends[-1] is not None or len(finite) != len(ends) - 1 or finite != sorted(set(finite)):
+            raise ValueError("steps must ascend, and the last one has no up_to_hours")
+        return self
+
+
+class OrderSettings(_Part):
+    """A purchase order of the client; `amount` is the whole of it, what is billed on it is taken off by itself."""
+
+    number: str
+    amount: Decimal = Field(ge=0)
+    valid_from: date | None = None
+    valid_to: date | None = None
+    priority: int = 1
+
+
+class ExpenseSettings(_Part):
+    """How expenses of one category are charged on."""
+
+    billable: bool | None = None
+    treatment: Literal["principal", "agent"] = "principal"
+    markup_share: Decimal | None = Field(default=None, ge=0, decimal_places=6)
+    markup_cap: Decimal | None = Field(default=None, ge=0)
+    receipt_threshold: Decimal | None = Field(default=None, ge=0)
+    policy_limit: Decimal | None = Field(default=None, ge=0)
+    recoverable_share: Decimal = Field(default=Decimal(0), ge=0, decimal_places=6)
+
+
+class ExchangeSettings(_Part):
+    """In which currency the work is priced, and on which day's rate it becomes the currency of the invoice."""
+
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    policy: Literal["service_date", "period_average", "invoice_date", "fixed"] = "service_date"
+    rate: Decimal | None = Field(default=None, gt=0, decimal_places=8)
+
+    @model_validator(mode="after")
+    def _fixed_has_a_rate(self) -> "ExchangeSettings":
+        if (self.policy == "fixed") != (self.rate is not None):
+            raise ValueError("a rate belongs to the policy fixed, and only to it")
+        return self
+
+
+class PayerSettings(_Part):
+    """Who pays a share; `customer` is its gid."""
+
+    customer: str
+    share: Decimal = Field(gt=0)
+
+
+class RateOrderSettings(_Part):
+    """Which rate line wins; each list is best first."""
+
+    tiers: tuple[Literal["negotiated", "list"], Literal["negotiated", "list"]] = ("negotiated", "list")
+    by: tuple[Literal["who", "where"], Literal["who", "where"]] = ("who", "where")
+
+
+class AppliesTo(_Part):
+    """For what terms hold: one of line, contract or package; none of them for everything else."""
+
+    line: str | None = None
+    contract: str | None = None
+    package: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "AppliesTo":
+        if sum(value is not None for value in (self.line, self.contract, self.package)) > 1:
+            raise ValueError("name one of line, contract and package")
+        return self
+
+
+class TermsSettings(_Part):
+    """How a contract line is billed beyond what the contract says, `terms/NAME.yaml`. Shares: 0.05 is five per cent."""
+
+    applies_to: AppliesTo = AppliesTo()
+    rate_order: RateOrderSettings = RateOrderSettings()
+    increment: IncrementSettings = IncrementSettings()
+    minimum_minutes_per_day: int = Field(default=0, ge=0)
+    hours_2dp_first: bool = False
+    time_types: dict[str, TimeTypeSettings] = {}
+    overtime: OvertimeSettings | None = None
+    daily_cap_minutes: int | None = Field(default=None, ge=0)
+    cap_policy: Literal["split", "stop_before", "warn_only"] = "split"
+    warn_at: list[int] = [75, 90, 100]
+    task_caps: list[TaskCapSettings] = []
+    discount_share: Decimal = Field(default=Decimal(0), ge=0, le=1, decimal_places=6)
+    tiers: TiersSettings | None = None
+    header_discount_share: Decimal = Field(default=Decimal(0), ge=0, le=1, decimal_places=6)
+    monthly_minimum: Decimal | None = Field(default=None, ge=0)
+    po_required: bool = False
+    purchase_orders: list[OrderSettings] = []
+    expenses: dict[str, ExpenseSettings] = {}
+    exchange: ExchangeSettings | None = None
+    split_by: list[Literal["project", "contract", "period", "po"]] = ["project"]
+    lines_by: list[Literal["project", "role", "person", "week", "task"]] = Field(default=["role"], min_length=1)
+    payers: list[PayerSettings] = []
+    late_work: Literal["redate", "hold"] = "redate"
+
+
+class ListRate(_Part):
+    """A line of the list card: a price per hour for a role, a person, or anybody."""
+
+    role: str | None = None
+    resource: str | None = None
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    rate: Decimal = Field(ge=0)
+    valid_from: date
+    valid_to: date | None = None
+
+
+class ExchangeRate(_Part):
+    """A published exchange rate: `rate` units of `to` for one of `base`."""
+
     base: str = Field(pattern=r"^[A-Z]{3}$")
-    quote: str = Field(pattern=r"^[A-Z]{3}$")
-    rate: Decimal = Field(gt=0, max_digits=15, decimal_places=9)
+    to: str = Field(pattern=r"^[A-Z]{3}$")
+    purpose: Literal["day", "average"] = "day"
+    day: date
+    rate: Decimal = Field(gt=0, decimal_places=8)
     source: str
 
 
-class Exchange(_Part):
-    """`fx.yaml`; a rate that is missing holds what needs it, it is never guessed."""
+class RatesSettings(_Part):
+    """List rates and exchange rates, `rates/NAME.yaml`."""
 
-    rates: list[FxRateSettings] = []
+    lines: list[ListRate] = []
+    exchange: list[ExchangeRate] = []
 
 
 class File(_Part):
@@ -217,7 +378,8 @@ class Settings:
     connector_folders: tuple[Path, ...]
     schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)
     transfer_prices: tuple[TransferPriceSettings, ...] = ()
-    fx_rates: tuple[FxRateSettings, ...] = ()
+    terms: Mapping[str, TermsSettings] = field(default_factory=dict)
+    rates: Mapping[str, RatesSettings] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def secret(self, reference: str) -> str:
@@ -276,7 +438,7 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
     host, _, port = listen.rpartition(":")
     if not port.isdigit():
         raise SettingsError(f"listen: {listen!r} is not HOST:PORT")
-    prices, exchange = workspace / "intercompany.yaml", workspace / "fx.yaml"
+    prices = workspace / "intercompany.yaml"
     transfer_prices = _read(prices, Intercompany).transfer_prices if prices.is_file() else []
     for price in transfer_prices:
         for code in (price.lender, price.borrower):
@@ -301,9 +463,10 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
             for one in sorted((workspace / "mappings").glob("*/*.yaml"))
         },
         transfer_prices=tuple(transfer_prices),
-        fx_rates=tuple(_read(exchange, Exchange).rates) if exchange.is_file() else (),
         connector_folders=(workspace / "connectors",) if (workspace / "connectors").is_dir() else (),
         schedules=_schedules(workspace),
+        terms=_terms(workspace),
+        rates={one.stem: _read(one, RatesSettings) for one in sorted((workspace / "rates").glob("*.yaml"))},
         origin=origin,
     )
 
@@ -318,10 +481,22 @@ def _schedules(workspace: Path) -> dict[str, ScheduleSettings]:
     return found
 
 
+def _terms(workspace: Path) -> dict[str, TermsSettings]:
+    found: dict[str, TermsSettings] = {}
+    said: dict[AppliesTo, str] = {}
+    for one in sorted((workspace / "terms").glob("*.yaml")):
+        terms = _read(one, TermsSettings)
+        if terms.applies_to in said:
+            raise SettingsError(f"terms/{one.name}: applies_to: terms/{said[terms.applies_to]} holds for the same")
+        said[terms.applies_to] = one.name
+        found[one.stem] = terms
+    return found
+
+
 def _read(path: Path, shape: type[Any]) -> Any:
     where = f"{path.parent.name}/{path.name}" if path.name != "trueup.yaml" else path.name
     try:
-        return shape.model_validate(YAML(typ="safe", pure=True).load(path.read_text("utf-8")))
+        return shape.model_validate(YAML(typ="safe", pure=True).load(path.read_text("utf-8")) or {})
     except YAMLError as wrong:
         raise SettingsError(f"{where}: {wrong}") from wrong
     except ValidationError as wrong:

@@ -5,10 +5,11 @@ Money is in *units*: minor units x 10^4 in the row's currency (see `trueup.kerne
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from trueup.billing.terms import PLAIN, Terms
 from trueup.kernel.errors import Broken
 
 
@@ -19,11 +20,13 @@ class Column:
     dtype     Polars type
     meaning   what a value says, with its unit
     nullable  whether a value may be missing
+    optional  whether the whole column may be left out of what is read
     """
 
     dtype: pl.DataType
     meaning: str
     nullable: bool = False
+    optional: bool = False
 
 
 def text(meaning: str) -> Column:
@@ -56,6 +59,11 @@ def maybe(column: Column) -> Column:
     return replace(column, nullable=True)
 
 
+def optional(column: Column) -> Column:
+    """Allow the column to be left out; where it is there, it may be null."""
+    return replace(column, nullable=True, optional=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """The columns of one kind of frame, in order.
@@ -72,20 +80,23 @@ class Shape:
     def read(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the frame with exactly these columns, in this order; further columns are left behind.
 
+        An optional column that is not there is not made up: whoever looks at it asks `with_optional` for it.
+
         Raises    Broken when a column is missing, has another type, or is null where it may not be.
 
         >>> CREDITED.read(CREDITED.empty()).shape
         (0, 6)
         """
-        missing = [name for name in self.columns if name not in frame.columns]
+        there = {name: column for name, column in self.columns.items() if not column.optional or name in frame.columns}
+        missing = [name for name in there if name not in frame.columns]
         if missing:
             raise Broken(f"the frame {self.name} lacks {', '.join(missing)}")
-        wrong = [name for name, column in self.columns.items() if not _fits(frame.schema[name], column.dtype)]
+        wrong = [name for name, column in there.items() if not _fits(frame.schema[name], column.dtype)]
         if wrong:
             seen = ", ".join(f"{name} is {frame.schema[name]}, not {self.columns[name].dtype}" for name in wrong)
             raise Broken(f"the frame {self.name} has wrong types: {seen}")
-        taken = frame.select(pl.col(name).cast(column.dtype) for name, column in self.columns.items())
-        required = [name for name, column in self.columns.items() if not column.nullable]
+        taken = frame.select(pl.col(name).cast(column.dtype) for name, column in there.items())
+        required = [name for name, column in there.items() if not column.nullable]
         holes = [name for name in required if taken[name].null_count()]
         if holes:
             raise Broken(f"the frame {self.name} has empty values in {', '.join(holes)}")
@@ -96,6 +107,13 @@ class Shape:
         return frame.select(
             (pl.col(name) if name in frame.columns else pl.lit(None)).cast(column.dtype).alias(name)
             for name, column in self.columns.items()
+        )
+
+    def with_optional(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the frame with every optional column of the shape, null where it was left out."""
+        absent = {name: column.dtype for name, column in self.columns.items() if name not in frame.columns}
+        return frame.with_columns(
+            pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if self.columns[name].optional
         )
 
     def empty(self) -> pl.DataFrame:
@@ -132,6 +150,10 @@ ENTRIES = Shape(
         ),
         "billable": flag("whether the time may be billed at all"),
         "status": text("draft, submitted, approved or rejected"),
+        "task": optional(text("task worked on")),
+        "time_type": optional(text("kind of hour, a name in the terms")),
+        "person": optional(text("name of who worked, for lines by person")),
+        "task_name": optional(text("name of the task, for lines by task")),
     },
 )
 
@@ -152,6 +174,9 @@ EXPENSES = Shape(
         "billable": flag("whether it may be charged on"),
         "status": text("submitted, approved, posted or reimbursed; the last three count as approved"),
         "has_receipt": flag("whether a receipt is attached"),
+        "currency_spent": optional(text("ISO 4217 the amounts of this line are in; null for the project's")),
+        "card_rate_e8": optional(whole("rate on the card statement: project's currency for one spent, x 10^8")),
+        "allocated_amount": optional(units("price of the part that is no longer open")),
     },
 )
 
@@ -184,20 +209,48 @@ PROJECTS = Shape(
         "fees_due": Column(
             pl.List(pl.String()), "retainer: months up to the period whose fee is on no document yet; empty for none"
         ),
+        "credit_hold": optional(flag("whether the books have blocked the customer")),
+        "period_billed": optional(units("time and top-up of the period that is on documents already")),
     },
 )
 
 RATES = Shape(
     "rates",
-    "one rate line of a contract",
+    "one rate line: a price per hour for whom and where its selectors say; an empty selector fits all",
     {
         "gid": text("the rate line"),
-        "contract": text("its contract"),
-        "role": text("role it prices"),
+        "contract": maybe(text("contract it prices")),
+        "role": maybe(text("role it prices")),
         "currency": text("ISO 4217; a contract in two currencies has lines in both"),
         "rate": units("per hour"),
         "valid_from": day("first day it prices"),
         "valid_to": maybe(day("last day it prices; null for no end")),
+        "resource": optional(text("person it prices")),
+        "task": optional(text("task it prices")),
+        "project": optional(text("project it prices")),
+        "tier": optional(text("negotiated or list; null for negotiated")),
+    },
+)
+
+FX_RATES = Shape(
+    "fx_rates",
+    "one published exchange rate",
+    {
+        "from_currency": text("ISO 4217"),
+        "to_currency": text("ISO 4217"),
+        "purpose": text("day, or average: the published average of the month that `day` lies in"),
+        "day": day("publication date"),
+        "rate_e8": whole("units of `to` for one of `from`, x 10^8"),
+        "source": text("who published it"),
+    },
+)
+
+STOPS = Shape(
+    "stops",
+    "one open reason from outside the engine why something may not be billed",
+    {
+        "scope": text("a fact, task, project or contract: everything below it waits"),
+        "code": text("MANUAL, LABOUR_CHECK, DUPLICATE_SUSPECT, CHANGE_ORDER_PENDING ... (see `holds.REASONS`)"),
     },
 )
 
@@ -230,7 +283,7 @@ CHARGES = Shape(
         "key": text("fact/version/facet; the facet of time is its range of minutes, 0-300; same facts, same key"),
         "fact": text("time entry, expense line, milestone, or for a fee the project"),
         "fact_version": Column(pl.Int32(), "version of the fact; 0 for a fee"),
-        "kind": text("time, expense, fee, overage or milestone"),
+        "kind": text("time, expense, fee, overage, minimum, discount or milestone"),
         "project": text("its project"),
         "contract": text("its contract"),
         "contract_line": maybe(text("contract line that earns it")),
@@ -238,8 +291,8 @@ CHARGES = Shape(
         "source_order": whole("order within one service date"),
         "minutes": maybe(whole("minutes of the fact in this charge; null where not time")),
         "spent": maybe(units("expense covered by this charge, before markup; null where not an expense")),
-        "quantity": whole("minutes of time, 1 of anything else"),
-        "rate": maybe(units("per hour")),
+        "quantity": whole("minutes of time as they are charged (rounded, overtime counted more), 1 of anything else"),
+        "rate": maybe(units("per hour, after line discount and exchange")),
         "amount": units("value to the client; 0 where covered, non-billable or without a rate"),
         "currency": maybe(text("ISO 4217; null only where the project is unknown")),
         "bucket": text("on_draft, held, over_cap, covered_by_fixed_fee or non_billable"),
@@ -247,6 +300,8 @@ CHARGES = Shape(
         "invoice_code": maybe(text("draft it is on")),
         "line_key": maybe(text("invoice line it is on")),
         "rate_line": maybe(text("rate line that priced it")),
+        "purchase_order": maybe(text("the client's order it draws on")),
+        "origin_period": maybe(text("month of the service date where that month is closed: 2026-01; null elsewhere")),
         "trace": text("JSON object: the rule, dates, limits and rounding that made the amount"),
     },
 )
@@ -264,7 +319,9 @@ INVOICES = Shape(
         "invoice_date": day("date on the document"),
         "due_on": day("invoice date + payment terms"),
         "period": text("accounting month: 2026-08"),
-        "tax_treatment": text("domestic_de, domestic_gb, domestic_us, reverse_charge or outside_scope"),
+        "tax_treatment": text(
+            "domestic_de, domestic_gb, domestic_us, reverse_charge, outside_scope or disbursement (see `charges`)"
+        ),
         "tax_rate_ppm": whole("parts per million: 190_000 is 19 %"),
         "net": units("sum of the lines"),
         "tax": units("net x rate, rounded once"),
@@ -279,7 +336,7 @@ INVOICE_LINES = Shape(
         "invoice_code": text("its invoice"),
         "line_key": text("sorts the lines: 0-fee-retainer, 1-time-Analyst-0000120.00, 2-expense-Hotel, 3-overage"),
         "description": text("for the client"),
-        "charge_kind": text("time, expense, fee, overage or milestone"),
+        "charge_kind": text("time, expense, fee, overage, minimum, discount or milestone"),
         "contract_line": maybe(text("contract line that earns it")),
         "quantity": whole("minutes of time, count of anything else"),
         "unit": text("minute or count"),
@@ -302,6 +359,18 @@ HOLDS = Shape(
         "amount": units("value that waits"),
         "minutes": whole("minutes that wait; 0 where not time"),
         "sentence": text("the reason, for a finance clerk"),
+    },
+)
+
+WARNINGS = Shape(
+    "warnings",
+    "one thing a person should know, that stops nothing",
+    {
+        "project": text("the project"),
+        "code": text("CAP_REACHED or TIER_CLIFF"),
+        "amount": units("what is used or billed"),
+        "limit": units("what it is compared with"),
+        "sentence": text("for a project manager"),
     },
 )
 
@@ -578,24 +647,36 @@ class RunFacts:
     entries   `ENTRIES`   time entries, any status, with their open minutes
     expenses  `EXPENSES`  expense lines, any status, with their open amounts
     projects  `PROJECTS`  every project the facts point to, with what its contract says
-    rates     `RATES`     rate lines of these contracts
+    rates     `RATES`     rate lines of these contracts, and list lines
+    terms     project → its `Terms`; a project that is missing has the plain ones
+    fx_rates  `FX_RATES`  published rates, for projects priced in another currency
+    stops     `STOPS`     reasons from outside the engine
+    closed    months that are closed, 2026-01
     """
 
     entries: pl.DataFrame
     expenses: pl.DataFrame
     projects: pl.DataFrame
     rates: pl.DataFrame
+    terms: Mapping[str, Terms] = field(default_factory=dict)
+    fx_rates: pl.DataFrame = field(default_factory=FX_RATES.empty)
+    stops: pl.DataFrame = field(default_factory=STOPS.empty)
+    closed: tuple[str, ...] = ()
 
     def read(self) -> "RunFacts":
-        """Return the same facts in exact shape.
+        """Return the same facts in exact shape, without terms that say nothing.
 
         Raises    Broken when a frame lacks a column or has one of another type.
         """
-        return RunFacts(
+        return replace(
+            self,
             entries=ENTRIES.read(self.entries),
             expenses=EXPENSES.read(self.expenses),
             projects=PROJECTS.read(self.projects),
             rates=RATES.read(self.rates),
+            terms={project: terms for project, terms in self.terms.items() if replace(terms, name="defaults") != PLAIN},
+            fx_rates=FX_RATES.read(self.fx_rates),
+            stops=STOPS.read(self.stops),
         )
 
 
@@ -607,9 +688,11 @@ class RunPlan:
     invoices       `INVOICES`       drafts; sorted by code
     invoice_lines  `INVOICE_LINES`  their lines; sorted by invoice and line key
     holds          `HOLDS`          reasons; sorted by scope and code
+    warnings       `WARNINGS`       what a person should know; sorted by project and code
     """
 
     charges: pl.DataFrame
     invoices: pl.DataFrame
     invoice_lines: pl.DataFrame
     holds: pl.DataFrame
+    warnings: pl.DataFrame = field(default_factory=WARNINGS.empty)

@@ -7,6 +7,21 @@ from importlib.resources import files
 from trueup import engine
 from trueup.billing.brakes import Bounds
 from trueup.billing.schedules import Schedule
+from trueup.billing.terms import (
+    Exchange,
+    ExpenseRule,
+    Increment,
+    Minimum,
+    Overtime,
+    Payer,
+    PurchaseOrder,
+    RateOrder,
+    Step,
+    TaskCap,
+    Terms,
+    Tiers,
+    TimeType,
+)
 from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Connection
@@ -15,9 +30,9 @@ from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
-from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, Package, System, TransferPrice
+from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, System, TransferPrice
 from trueup.processes.reactions import REACTIONS
-from trueup.settings import EntitySettings, ScheduleSettings, Settings, SettingsError, SystemSettings
+from trueup.settings import EntitySettings, ScheduleSettings, Settings, SettingsError, SystemSettings, TermsSettings
 from trueup.store import cursors, embedded, inbox, migrate
 from trueup.store.database import Database
 from trueup.store.numbers import PREFIXES, Numbering
@@ -131,7 +146,64 @@ def firm(settings: Settings) -> Firm:
             TransferPrice(one.lender, one.borrower, one.rule, one.value, one.valid_from)
             for one in settings.transfer_prices
         ),
-        fx_rates=tuple(FxRate(one.on, one.base, one.quote, one.rate, one.source) for one in settings.fx_rates),
+        terms={_applies_to(one): _terms(name, one) for name, one in settings.terms.items()},
+        list_rates=tuple(
+            ListLine(
+                f"{name}:{number}", line.role, line.resource, line.currency, line.rate, line.valid_from, line.valid_to
+            )
+            for name, card in settings.rates.items()
+            for number, line in enumerate(card.lines, 1)
+        ),
+        fx_rates=tuple(
+            FxRate(rate.day, rate.base, rate.to, rate.rate, rate.source, rate.purpose)
+            for card in settings.rates.values()
+            for rate in card.exchange
+        ),
+    )
+
+
+def _applies_to(one: TermsSettings) -> tuple[str, str]:
+    for scope in ("line", "contract", "package"):
+        if key := getattr(one.applies_to, scope):
+            return scope, key
+    return "defaults", ""
+
+
+def _terms(name: str, one: TermsSettings) -> Terms:
+    """Return terms as billing knows them; what they stand on is told when the facts are read."""
+    return Terms(
+        name=name,
+        rate_order=RateOrder(tiers=one.rate_order.tiers, by=one.rate_order.by),
+        increment=Increment(one.increment.minutes, one.increment.direction, one.increment.scope),
+        minimum_minutes=one.minimum_minutes_per_day,
+        hours_2dp_first=one.hours_2dp_first,
+        time_types={key: TimeType(kind.bill, kind.cost) for key, kind in one.time_types.items()},
+        overtime=Overtime(**one.overtime.model_dump()) if one.overtime else None,
+        daily_cap_minutes=one.daily_cap_minutes,
+        cap_policy=one.cap_policy,
+        warn_at=tuple(one.warn_at),
+        task_caps=tuple(TaskCap(cap.task, cap.amount) for cap in one.task_caps),
+        discount_share=one.discount_share,
+        tiers=Tiers(
+            one.tiers.kind,
+            tuple(
+                Step(None if step.up_to_hours is None else int(step.up_to_hours * 60), step.rate)
+                for step in one.tiers.steps
+            ),
+            one.tiers.per,
+        )
+        if one.tiers
+        else None,
+        header_discount=one.header_discount_share,
+        minimum=None if one.monthly_minimum is None else Minimum(one.monthly_minimum),
+        po_required=one.po_required,
+        purchase_orders=tuple(PurchaseOrder(**order.model_dump()) for order in one.purchase_orders),
+        expenses={category: ExpenseRule(**rule.model_dump()) for category, rule in one.expenses.items()},
+        exchange=Exchange(**one.exchange.model_dump()) if one.exchange else None,
+        split_by=tuple(one.split_by),
+        lines_by=tuple(one.lines_by),
+        payers=tuple(Payer(payer.customer, payer.share) for payer in one.payers),
+        late_work=one.late_work,
     )
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from trueup.billing.brakes import Bounds
 from trueup.billing.schedules import Schedule
+from trueup.billing.terms import Terms
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
 from trueup.governance.ownership import Ownership
@@ -70,18 +71,40 @@ class TransferPrice:
 
 @dataclass(frozen=True, slots=True)
 class FxRate:
-    """How much of the quote currency one of the base currency is, from a day on, and who says so."""
+    """How much of the quote currency one of the base currency is, from a day on, and who says so.
+
+    purpose  day, or average for the published average of a month
+    """
 
     on: date
     base: str
     quote: str
     rate: Decimal
     source: str
+    purpose: str = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class ListLine:
+    """A line of the list card: a price per hour for a role, a person, or anybody, major units."""
+
+    key: str
+    role: str | None
+    resource: str | None
+    currency: str
+    rate: Decimal
+    valid_from: date
+    valid_to: date | None
 
 
 @dataclass(frozen=True)
 class Firm:
-    """The firm's own rules, from its workspace; `schedules` by contract line."""
+    """The firm's own rules, from its workspace.
+
+    schedules   by contract line
+    terms       see `terms_for`
+    list_rates  lines of the list card
+    """
 
     name: str
     entities: Mapping[str, LegalEntity]
@@ -90,6 +113,8 @@ class Firm:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     transfer_prices: Sequence[TransferPrice] = ()
     fx_rates: Sequence[FxRate] = ()
+    terms: Mapping[tuple[str, str], Terms] = field(default_factory=dict)
+    list_rates: Sequence[ListLine] = ()
 
     def phases_of(self, package: str) -> tuple[str, ...]:
         """Return the phases a project of a package starts with."""

@@ -1,14 +1,16 @@
 """Reads what billing looks at: one frame for each shape, straight from the tables."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
-from trueup.billing.frames import ENTRIES, EXPENSES, PROJECTS, RATES, RunFacts, Shape
-from trueup.kernel.money import to_units
+from trueup.billing.frames import ENTRIES, EXPENSES, FX_RATES, PROJECTS, RATES, STOPS, RunFacts, Shape
+from trueup.billing.terms import Terms, terms_for
+from trueup.kernel.money import from_units, to_units
 from trueup.kernel.periods import next_month
 from trueup.pipeline.house import Firm
 from trueup.store import ledger, objects
@@ -21,16 +23,172 @@ Line = Mapping[str, Any]
 def run_facts(tx: Tx, firm: Firm, entity: str, upto: date, period: str) -> RunFacts:
     """Return everything a billing run of one legal entity looks at."""
     projects = projects_of(tx, firm, entity, period)
-    return RunFacts(
-        entries=_frame(tx, ENTRIES, _ENTRIES, {"entity": entity, "upto": upto}),
-        expenses=_frame(tx, EXPENSES, _EXPENSES, {"entity": entity, "upto": upto}),
+    rates = rates_of(tx, projects["contract"].unique().to_list())
+    asked = {"entity": entity, "upto": upto}
+    facts = RunFacts(
+        entries=_frame(tx, ENTRIES, _ENTRIES, asked),
+        expenses=_frame(tx, EXPENSES, _EXPENSES, asked),
         projects=projects,
-        rates=rates_of(tx, projects["contract"].unique().to_list()),
+        rates=pl.concat([rates, _list_card(firm)], how="diagonal") if firm.list_rates else rates,
+        stops=_stops(tx, entity),
+    )
+    return _with_terms(tx, firm, entity, period, facts) if firm.terms else facts
+
+
+def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -> RunFacts:
+    """Add the terms of each project, with what is used of their limits, and the columns only terms look at."""
+    terms = terms_of(tx, firm, entity)
+    params = {"entity": entity, "period": period}
+    tasks = ledger.frame(
+        tx,
+        """
+        select t.gid, t.task, coalesce(k.body ->> 'name', t.task), coalesce(r.body ->> 'name', t.resource)
+        from time_entries t
+        join objects p on p.gid = t.project and p.body ->> 'legal_entity' = %(entity)s
+        left join objects k on k.gid = t.task
+        left join objects r on r.gid = t.resource
+        where t.tombstone is null and t.status in ('submitted', 'approved')
+        """,
+        params,
+        {"gid": pl.String, "task": pl.String, "task_name": pl.String, "person": pl.String},
+    )
+    spent = ledger.frame(
+        tx,
+        """
+        select e.gid, e.currency, coalesce(a.amount, 0)::bigint from expense_lines e
+        join objects p on p.gid = e.project and p.body ->> 'legal_entity' = %(entity)s
+        left join (select fact, sum(amount) as amount from charges where kind = 'expense' group by fact) a on a.fact = e.gid
+        """,
+        params,
+        {"gid": pl.String, "currency_spent": pl.String, "allocated_amount": pl.Int64},
+    )
+    billed = ledger.frame(
+        tx,
+        """
+        select c.project, sum(a.amount)::bigint from charges c join allocations a on a.charge = c.key
+        where c.legal_entity = %(entity)s and c.kind in ('time', 'overage', 'minimum')
+            and to_char(c.service_on, 'YYYY-MM') = %(period)s group by c.project
+        """,
+        params,
+        {"project": pl.String, "period_billed": pl.Int64},
+    )
+    return replace(
+        facts,
+        entries=facts.entries.drop("task", "task_name", "person", strict=False).join(tasks, on="gid", how="left"),
+        expenses=facts.expenses.drop("currency_spent", "allocated_amount", strict=False).join(
+            spent, on="gid", how="left"
+        ),
+        projects=facts.projects.drop("period_billed", strict=False).join(billed, on="project", how="left"),
+        terms=terms,
+        fx_rates=pl.DataFrame(
+            [(fx.base, fx.quote, fx.purpose, fx.on, int(fx.rate.scaleb(8)), fx.source) for fx in firm.fx_rates],
+            schema={name: column.dtype for name, column in FX_RATES.columns.items()},
+            orient="row",
+        ),
+        closed=tuple(_closed(tx, entity)),
     )
 
 
+def terms_of(tx: Tx, firm: Firm, entity: str) -> dict[str, Terms]:
+    """Return the terms of each project of a legal entity, less what is used of orders and caps."""
+    projects = objects.of_kind(tx, "project", {"legal_entity": entity})
+    contracts = objects.load(tx, {project.body["contract"] for project in projects})
+    drawn = _drawn(tx, entity)
+    found: dict[str, Terms] = {}
+    for project in projects:
+        contract = contracts[project.body["contract"]]
+        main = main_line(contract, entity)
+        terms = terms_for(firm.terms, main["key"], contract.body["code"], main["package"])
+        currency = project.body["currency"]
+
+        def so_far(what: str, name: str, project: Held = project, currency: str = currency) -> Decimal:
+            return from_units(drawn.get((what, project.gid, name), 0), currency)
+
+        customers = objects.load(tx, {payer.bill_to for payer in terms.payers})
+        found[project.gid] = replace(
+            terms,
+            purchase_orders=tuple(
+                replace(order, amount=max(Decimal(0), order.amount - so_far("order", order.number)))
+                for order in terms.purchase_orders
+            ),
+            task_caps=tuple(replace(cap, used=so_far("task", cap.task)) for cap in terms.task_caps),
+            minimum=terms.minimum
+            and replace(
+                terms.minimum,
+                starts_on=_date(contract.body["starts_on"]),
+                ends_on=_date(contract.body["ends_on"]),
+            ),
+            payers=tuple(
+                replace(payer, country=known.body["country"], has_tax_id=bool(known.body["tax_id"]))
+                if (known := customers.get(payer.bill_to))
+                else payer
+                for payer in terms.payers
+            ),
+        )
+    return found
+
+
+def _drawn(tx: Tx, entity: str) -> dict[tuple[str, str, str], int]:
+    rows = tx.rows(
+        """
+        select 'order' as what, c.project, c.purchase_order as name, sum(a.amount)::bigint as amount
+        from charges c join allocations a on a.charge = c.key
+        where c.legal_entity = %(entity)s and c.purchase_order is not null group by c.project, c.purchase_order
+        union all
+        select 'task', c.project, t.task, sum(a.amount)::bigint
+        from charges c join allocations a on a.charge = c.key join time_entries t on t.gid = c.fact
+        where c.legal_entity = %(entity)s and c.kind = 'time' and t.task is not null group by c.project, t.task
+        """,
+        {"entity": entity},
+    )
+    return {(row["what"], row["project"], row["name"]): row["amount"] for row in rows}
+
+
+def _closed(tx: Tx, entity: str) -> list[str]:
+    rows = tx.rows(
+        "select period from runs where kind = 'month_end' and state = 'done' and legal_entity = %s order by period",
+        (entity,),
+    )
+    return [row["period"] for row in rows]
+
+
+def _stops(tx: Tx, entity: str) -> pl.DataFrame:
+    """Return what persons and other checks have stopped: their holds carry no period, a billing run's do."""
+    return ledger.frame(
+        tx,
+        """
+        select scope, code from holds
+        where released_at is null and period is null and (legal_entity is null or legal_entity = %(entity)s)
+            and code = any(%(codes)s)
+        """,
+        {"entity": entity, "codes": list(STOPPING)},
+        {name: column.dtype for name, column in STOPS.columns.items()},
+    )
+
+
+STOPPING = ("MANUAL", "LABOUR_CHECK", "DUPLICATE_SUSPECT", "CHANGE_ORDER_PENDING", "POLICY_BREACH", "BUDGET_EXCEEDED")
+"""Holds that others than the billing run place, and that it obeys."""
+
+
+def _list_card(firm: Firm) -> pl.DataFrame:
+    rows = [
+        (line.key, None, line.role, line.currency, to_units(line.rate, line.currency), line.valid_from, line.valid_to,
+         line.resource, None, None, "list")
+        for line in firm.list_rates
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema={name: column.dtype for name, column in RATES.columns.items()}, orient="row")
+
+
+def _date(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _plain_columns(shape: Shape, *besides: str) -> dict[str, Any]:
+    return {name: column.dtype for name, column in shape.columns.items() if not column.optional or name in besides}
+
+
 def _frame(tx: Tx, shape: Shape, sql: Any, params: Mapping[str, Any]) -> pl.DataFrame:
-    return ledger.frame(tx, sql, params, {name: column.dtype for name, column in shape.columns.items()})
+    return ledger.frame(tx, sql, params, _plain_columns(shape))
 
 
 _ENTRIES = """
@@ -75,7 +233,7 @@ def rates_of(tx: Tx, contracts: Sequence[str]) -> pl.DataFrame:
         for held in objects.of_kind(tx, "rate_line")
         if held.body["contract"] in set(contracts) and held.status == "active"
     ]
-    return pl.DataFrame(rows, schema={name: column.dtype for name, column in RATES.columns.items()}, orient="row")
+    return pl.DataFrame(rows, schema=_plain_columns(RATES), orient="row")
 
 
 def main_line(contract: Held, entity: str) -> Line:
@@ -118,7 +276,7 @@ def projects_of(tx: Tx, firm: Firm, entity: str, period: str) -> pl.DataFrame:
         )
         for project in projects
     ]
-    return pl.DataFrame(rows, schema={name: column.dtype for name, column in PROJECTS.columns.items()}, orient="row")
+    return pl.DataFrame(rows, schema=_plain_columns(PROJECTS, "credit_hold"), orient="row")
 
 
 def _used(tx: Tx, projects: Sequence[str], period: str) -> dict[str, dict[str, Any]]:
@@ -181,6 +339,7 @@ def _project_row(
         units(main["overage_rate"]),
         so_far.get("covered", 0),
         _fees_due(contract, main, period, so_far.get("fees") or []),
+        bool(customer and customer.body.get("credit_hold")),
     )
 
 

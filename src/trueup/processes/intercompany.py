@@ -132,7 +132,9 @@ def _staffed(tx: Tx, firm: Firm, period: str) -> pl.DataFrame:
         if rate.status == "active"
     ]
     of_cost = {"resource": pl.String, "lender_currency": pl.String, "worked_on": pl.Date, "cost_rate": pl.Int64}
-    exchange = [(fx.base, fx.quote, fx.on, int(fx.rate * FX), fx.on, fx.source) for fx in firm.fx_rates]
+    exchange = [
+        (fx.base, fx.quote, fx.on, int(fx.rate * FX), fx.on, fx.source) for fx in firm.fx_rates if fx.purpose == "day"
+    ]
     of_fx = {
         "lender_currency": pl.String, "borrower_currency": pl.String, "worked_on": pl.Date, "fx_e9": pl.Int64,
         "fx_on": pl.Date, "fx_source": pl.String,

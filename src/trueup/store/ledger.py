@@ -16,6 +16,7 @@ MOVE = (
 CHARGE = (
     "key", "fact", "fact_version", "kind", "project", "contract", "contract_line", "legal_entity", "currency", "minutes",
     "rate", "amount", "bucket", "document", "line_key", "rate_line", "service_on", "period", "run", "trace",
+    "purchase_order",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ The workspace of a firm: what `trueup` needs to know, and nothing secret.
 | file | what it says |
 | --- | --- |
 | `trueup.yaml` | systems, price book, who owns which hold |
+| `terms/` | how lines are billed beyond the contract: increments, caps, orders, expenses |
 | `entities/` | one file per legal entity: country, currency, where it may sell |
 | `ownership.yaml` | who may set which field in which status (delete it to use the default) |
 | `mappings/SYSTEM/FILE.yaml` | a mapping of ours, changed: same file name, examples inside |
@@ -41,6 +42,23 @@ PACKAGES = """packages:
 owners:
   RATE_MISSING: Finance operations
   APPROVAL_MISSING: Project managers
+"""
+
+TERMS = """\
+# How lines are billed beyond what the contract says. This file holds for every line that has no terms of its own;
+# another file beside it may say `applies_to: {line: D07-L1}`, `{contract: D07}` or `{package: ADV-TM}`.
+# All of it is optional; docs/reference/settings.md lists every key.
+#
+# increment: {minutes: 15, direction: up, scope: entry}
+# daily_cap_minutes: 480
+# cap_policy: split
+# po_required: true
+# purchase_orders:
+#   - {number: "4711", amount: 20000.00, valid_to: 2026-12-31}
+# expenses:
+#   Hotel: {markup_share: 0.05, receipt_threshold: 25.00}
+# lines_by: [role]
+applies_to: {}
 """
 
 
@@ -84,6 +102,7 @@ def new(
             + PACKAGES,
             "entities/DE01.yaml": ENTITY.format(code="DE01", name=f"{folder.name} GmbH"),
             "ownership.yaml": bootstrap.default_ownership(),
+            "terms/defaults.yaml": TERMS,
             "mappings/.gitkeep": "",
             "connectors/.gitkeep": "",
             ".gitignore": ".trueup/\n",
