@@ -230,8 +230,8 @@ def rates_of(tx: Tx, contracts: Sequence[str]) -> pl.DataFrame:
             date.fromisoformat(held.body["valid_from"]),
             date.fromisoformat(held.body["valid_to"]) if held.body["valid_to"] else None,
         )
-        for held in objects.of_kind(tx, "rate_line")
-        if held.body["contract"] in set(contracts) and held.status == "active"
+        for held in objects.naming(tx, "rate_line", "contract", contracts)
+        if held.status == "active"
     ]
     return pl.DataFrame(rows, schema=_plain_columns(RATES), orient="row")
 
@@ -244,8 +244,12 @@ def main_line(contract: Held, entity: str) -> Line:
 
 def lines_with_orders(tx: Tx, contract: Held) -> list[dict[str, Any]]:
     """Return a contract's lines with what active change orders add to them: amount and cap, by entity and method."""
+    return _amended(contract, objects.naming(tx, "contract", "amends", [contract.body["code"]]))
+
+
+def _amended(contract: Held, orders: Sequence[Held]) -> list[dict[str, Any]]:
     lines = [dict(line) for line in contract.body["lines"]]
-    for order in objects.of_kind(tx, "contract", {"amends": contract.body["code"]}):
+    for order in orders:
         if order.status != "active":
             continue
         for added in order.body["lines"]:
@@ -264,12 +268,15 @@ def projects_of(tx: Tx, firm: Firm, entity: str, period: str) -> pl.DataFrame:
     contracts = objects.load(tx, {project.body["contract"] for project in projects})
     customers = objects.load(tx, {project.body["customer"] for project in projects})
     used = _used(tx, [project.gid for project in projects], period)
+    orders: dict[str, list[Held]] = {}
+    for order in objects.naming(tx, "contract", "amends", (one.body["code"] for one in contracts.values())):
+        orders.setdefault(order.body["amends"], []).append(order)
     rows = [
         _project_row(
-            tx,
             firm,
             project,
             contracts[project.body["contract"]],
+            orders.get(contracts[project.body["contract"]].body["code"], ()),
             customers.get(project.body["customer"]),
             used,
             period,
@@ -297,16 +304,16 @@ def _used(tx: Tx, projects: Sequence[str], period: str) -> dict[str, dict[str, A
 
 
 def _project_row(
-    tx: Tx,
     firm: Firm,
     project: Held,
     contract: Held,
+    orders: Sequence[Held],
     customer: Held | None,
     used: Mapping[str, Mapping[str, Any]],
     period: str,
 ) -> tuple[Any, ...]:
     body, entity = project.body, firm.entities[project.body["legal_entity"]]
-    lines = [line for line in lines_with_orders(tx, contract) if line["legal_entity"] == entity.code]
+    lines = [line for line in _amended(contract, orders) if line["legal_entity"] == entity.code]
     main = next((line for line in lines if line["billing_method"] != "pass_through"), lines[0])
     travel = next((line for line in lines if line["billing_method"] == "pass_through"), None)
     currency = body["currency"]
