@@ -47,12 +47,12 @@ reference: setup
 	@$(BIN)/python docs/generate.py --check
 
 pure: setup
-	@$(BIN)/pytest -n 2 --dist loadgroup $$(ls -d $(PURE) 2>/dev/null)
+	@$(BIN)/pytest -n 2 --dist loadfile $$(ls -d $(PURE) 2>/dev/null)
 
 # All of check is in here; the pure tests are part of the one run that everything is.
 test: rules
 	@TRUEUP_CHROMIUM="$$($(BIN)/python scripts/chromium.py)"; export TRUEUP_CHROMIUM; \
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup
 	@$(BIN)/python benchmarks/run.py "$(ONLY)"

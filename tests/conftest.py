@@ -20,13 +20,9 @@ settings.register_profile(
 settings.load_profile("house")
 
 
-@pytest.hookimpl(tryfirst=True)  # the groups are read at the same moment
 def pytest_collection_modifyitems(items):
-    """Let a file, and all scenarios together, be run by one worker; scenarios take longest and begin."""
+    """Let the scenarios begin: they take longest. The runner keeps each file together (`--dist loadfile`)."""
     items.sort(key=lambda item: item.get_closest_marker("scenario") is None)
-    for item in items:
-        whole = "scenarios" if item.get_closest_marker("scenario") else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(whole))
 
 
 @pytest.fixture(scope="session")

@@ -93,22 +93,6 @@ def test_a_process_killed_in_the_middle_of_its_step_is_done_by_the_other_worker_
     assert time.monotonic() - at < TAKEOVER_SECONDS
     assert done["executor_id"] != row["executor_id"]
     eventually(lambda: not site.open_work(), "its invoices", WORK_SECONDS)
-    print("RUNS", site.rows("select * from runs"))
-    print("HOLDS", site.rows("select code,scope,reason,project from holds where released_at is null"))
-    print("CH", site.rows("select kind,bucket,count(*) from charges group by 1,2"))
-    print(
-        "CON",
-        site.rows(
-            "select status, body->>'starts_on' as s, body->'lines' as l from objects where kind='contract' and body->'lines' @> '[{\"billing_method\":\"retainer\"}]'"
-        ),
-    )
-    print(
-        "PRJ",
-        site.rows(
-            "select status,legal_entity,body->>'code' as c, tombstone from objects where kind='project' order by 3"
-        ),
-    )
-    print("W", site.rows("select workflow_uuid,status,executor_id from dbos.workflow_status where name='billing_run'"))
     (fee,) = site.rows("select * from charges where kind = 'fee'")
     assert fee["amount"] > 0
     codes = [one["custbody_trueup_code"] for one in site.table("netsuite", "invoice")]
