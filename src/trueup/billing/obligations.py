@@ -107,8 +107,8 @@ def release_advances(advances: pl.DataFrame, earned: pl.DataFrame) -> pl.DataFra
     """
     in_line = ADVANCES.read(advances).join(earned, on="contract", how="left").sort("contract", "received_on", "advance")
     before = pl.col("amount").cum_sum().over("contract") - pl.col("amount")
-    used = in_line.with_columns(
-        released=(pl.col("recognised").fill_null(0) - before).clip(lower_bound=0)
-    ).with_columns(pl.min_horizontal("released", "amount").alias("released"))
+    used = in_line.with_columns(released=(pl.col("recognised").fill_null(0) - before).clip(lower_bound=0)).with_columns(
+        pl.min_horizontal("released", "amount").alias("released")
+    )
     share = rounded(product(pl.col("functional"), pl.col("released")), pl.col("amount").clip(lower_bound=1))
     return ADVANCE_STATES.write(used.with_columns(functional_released=share).sort("contract", "advance"))

@@ -226,9 +226,7 @@ def states(facts: ObligationFacts, credited: pl.DataFrame, cut: date, known: dat
     start = (
         OBLIGATIONS.read(facts.obligations)
         .filter(pl.col("method") != "as_invoiced")
-        .with_columns(
-            cut=pl.lit(cut), known=pl.lit(known), base=pl.lit(0, pl.Int64), base_done=pl.lit(0, pl.Int64)
-        )
+        .with_columns(cut=pl.lit(cut), known=pl.lit(known), base=pl.lit(0, pl.Int64), base_done=pl.lit(0, pl.Int64))
     )
     turning = (
         TERMS.read(facts.terms)
@@ -406,7 +404,9 @@ def _shared_documents(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Share the documents of a line over its obligations by their price: credits by date, and what is billed in all."""
     worth = prices(own.terms, obligations.with_columns(known=pl.lit(upto)))
-    weighed = obligations.join(worth, on=OBLIGATION, how="left").with_columns(weight=pl.col("price").clip(lower_bound=0))
+    weighed = obligations.join(worth, on=OBLIGATION, how="left").with_columns(
+        weight=pl.col("price").clip(lower_bound=0)
+    )
     nobody = pl.col("weight").sum().over(LINE) == 0
     weighed = weighed.with_columns(weight=pl.when(nobody).then(1).otherwise("weight"))
     signed = (
@@ -429,10 +429,8 @@ def _shared_documents(
 
 def _origins(facts: RevenueFacts, positions: pl.DataFrame, upto: date) -> pl.DataFrame:
     """Return what charges and credits earned by month of service; what is measured otherwise belongs to its month."""
-    declared = pl.col("obligation").is_in(OBLIGATIONS.read(facts.declared.obligations)["obligation"].implode())
-    by_charges = positions.filter(
-        (pl.col("method") == "as_invoiced") | (pl.col("method").is_in(BY_CHARGES) & ~declared)
-    ).select(POSITION)
+    by_time = OBLIGATIONS.read(facts.declared.obligations).filter(pl.col("method") != "as_invoiced")
+    by_charges = positions.filter(pl.col("method").is_in(BY_CHARGES)).join(by_time, on=OBLIGATION, how="anti")
     charged = _earned_charges(facts.charges, upto).select(
         *LINE, amount="amount", origin_period=pl.col("earned_on").dt.strftime("%Y-%m")
     )
@@ -446,7 +444,7 @@ def _origins(facts: RevenueFacts, positions: pl.DataFrame, upto: date) -> pl.Dat
         )
     )
     by_month = pl.concat([charged, credited]).group_by(*LINE, "origin_period").agg(recognised=pl.col("amount").sum())
-    return ORIGINS.write(by_charges.join(by_month, on=LINE).sort(*POSITION, "origin_period"))
+    return ORIGINS.write(by_charges.select(POSITION).join(by_month, on=LINE).sort(*POSITION, "origin_period"))
 
 
 def _unmeasured(own: ObligationFacts, obligations: pl.DataFrame, lines: pl.DataFrame, upto: date) -> tuple[str, ...]:
