@@ -90,7 +90,7 @@ def test_books_and_receivables_are_added_up_per_entity_and_currency() -> None:
     amounts = {name: 0 for name in CONTRACT_POSITIONS.columns if name.endswith("_delta")}
     one = {
         "contract": "con_1", "legal_entity": "DE01", "currency": "EUR", "recognised": eur("100"), "billed": eur("70"),
-        "unbilled": eur("30"), "deferred": 0, **amounts,
+        "unbilled": eur("30"), "asset": 0, "deferred": 0, "provision": 0, **amounts,
     }  # fmt: skip
     two = {**one, "contract": "con_2", "billed": eur("120"), "unbilled": 0, "deferred": eur("20")}
     assert book_totals(rows(CONTRACT_POSITIONS, one, two)).rows() == [

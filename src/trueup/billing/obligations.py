@@ -1,5 +1,9 @@
 """Promises of a contract: what they are worth, how modifications change that, and what was paid for them in advance."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Literal
 
 import polars as pl
@@ -9,6 +13,60 @@ from trueup.billing.rounding import MILLION, MINOR, product, rounded
 
 OBLIGATION = ("contract", "obligation")
 Modification = Literal["separate", "prospective", "catch_up"]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One performance obligation as the workspace declares it; amounts in major units of the contract's currency.
+
+    price         in force from the contract's start; None where a modification of the kind separate brings it
+    from_time     whether approved time and expenses of the contract measure it
+    terms         (first day, kind, amount, last day of service or None)
+    estimates     (first day, measure, quantity); hours in minutes
+    performed     the same
+    rebates       (first day, expected volume, threshold, share)
+    """
+
+    key: str
+    line: str
+    method: str
+    price: Decimal | None
+    standalone_price: Decimal | None
+    convention: str
+    service_from: date | None
+    service_to: date | None
+    completed_on: date | None
+    from_time: bool
+    terms: tuple[tuple[date, str, Decimal, date | None], ...] = ()
+    estimates: tuple[tuple[date, str, Decimal], ...] = ()
+    performed: tuple[tuple[date, str, Decimal], ...] = ()
+    rebates: tuple[tuple[date, Decimal, Decimal, Decimal], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A payment before performance: in the contract's currency, and at the rate of its own day in the entity's."""
+
+    key: str
+    received_on: date
+    amount: Decimal
+    functional: Decimal
+    functional_currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """The performance obligations of one contract."""
+
+    contract: str
+    starts_on: date
+    price: Decimal | None
+    obligations: tuple[Declared, ...]
+    advances: tuple[Advance, ...] = ()
+
+
+Declarations = Mapping[str, Declaration]
+"""By the contract's code."""
 
 
 def modification_kind(*, adds_distinct: bool, at_standalone_price: bool, remainder_distinct: bool) -> Modification:

@@ -1,9 +1,12 @@
 """Builds the house once from settings: database, connectors, mappings, ownership; hands it down."""
 
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from importlib.resources import files
 
 from trueup import engine
+from trueup.billing.obligations import Advance, Declaration, Declared
 from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Connection
@@ -13,7 +16,7 @@ from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
 from trueup.pipeline.house import Firm, House, LegalEntity, Package, System
 from trueup.processes.reactions import REACTIONS
-from trueup.settings import Settings, SystemSettings
+from trueup.settings import ContractObligations, QuantitySettings, Settings, SystemSettings
 from trueup.store import cursors, embedded, inbox, migrate
 from trueup.store.database import Database
 
@@ -111,6 +114,47 @@ def firm(settings: Settings) -> Firm:
             for code, package in settings.packages.items()
         },
         dict(settings.owners),
+        {code: _declaration(declared) for code, declared in settings.obligations.items()},
+        settings.late_revenue,
+    )
+
+
+def _declaration(declared: ContractObligations) -> Declaration:
+    def quantities(given: list[QuantitySettings]) -> tuple[tuple[date, str, Decimal], ...]:
+        return tuple(
+            (one.effective_on, "minutes", one.quantity * 60)
+            if one.measure == "hours"
+            else (one.effective_on, one.measure, one.quantity)
+            for one in given
+        )
+
+    return Declaration(
+        declared.contract,
+        declared.starts_on,
+        declared.price,
+        tuple(
+            Declared(
+                one.key,
+                one.line,
+                one.method,
+                one.price,
+                one.standalone_price,
+                one.convention,
+                one.service_from,
+                one.service_to,
+                one.completed_on,
+                one.measured_from == "time",
+                tuple((term.effective_on, term.kind, term.amount, term.service_to) for term in one.modifications),
+                quantities(one.estimates),
+                quantities(one.performed),
+                tuple((r.effective_on, r.expected, r.threshold, r.share) for r in one.rebates),
+            )
+            for one in declared.obligations
+        ),
+        tuple(
+            Advance(one.key, one.received_on, one.amount, one.functional, one.functional_currency)
+            for one in declared.advances
+        ),
     )
 
 

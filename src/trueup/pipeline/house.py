@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from trueup.billing.journals import LatePolicy
+from trueup.billing.obligations import Declarations
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
 from trueup.governance.ownership import Ownership
@@ -41,12 +43,18 @@ class Package:
 
 @dataclass(frozen=True)
 class Firm:
-    """The firm's own rules, from its workspace."""
+    """The firm's own rules, from its workspace.
+
+    obligations   performance obligations by contract code; a contract without any is measured by its lines
+    late_revenue  what becomes of revenue for services of a closed month
+    """
 
     name: str
     entities: Mapping[str, LegalEntity]
     packages: Mapping[str, Package]
     owners: Mapping[str, str]
+    obligations: Declarations = field(default_factory=dict)
+    late_revenue: LatePolicy = "next_open_period"
 
     def phases_of(self, package: str) -> tuple[str, ...]:
         """Return the phases a project of a package starts with."""

@@ -161,12 +161,14 @@ def _frame(shape: Shape, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
 def _positions(tx: Tx, period: str, entity: str | None = None) -> pl.DataFrame:
     rows = tx.rows(
         """
-        select contract, line_key, legal_entity, currency, method, recognised, billed from positions
+        select contract, line_key, obligation, legal_entity, currency, method, claim, recognised, billed, provision,
+            estimate_change
+        from positions
         where period = %(period)s and (%(entity)s::text is null or legal_entity = %(entity)s)
         """,
         {"period": period, "entity": entity},
     )
-    return _frame(LINE_POSITIONS, [(*row.values(), 0, 0) for row in rows])
+    return _frame(LINE_POSITIONS, [(*row.values(), 0, 0, 0) for row in rows])
 
 
 def _books(tx: Tx, closed: Mapping[str, str]) -> list[Figure]:
@@ -244,7 +246,12 @@ def _utilisation(tx: Tx, first: date, last: date) -> Figure:
 def _backlog(tx: Tx, closed: Mapping[str, str]) -> list[Figure]:
     earned = {
         (row["contract"], row["line_key"], row["legal_entity"]): row["recognised"]
-        for row in tx.rows("select contract, line_key, legal_entity, period, recognised from positions")
+        for row in tx.rows(
+            """
+            select contract, line_key, legal_entity, period, sum(recognised)::bigint as recognised from positions
+            group by contract, line_key, legal_entity, period
+            """
+        )
         if closed.get(row["legal_entity"]) == row["period"]
     }
     lines = [
