@@ -9,18 +9,25 @@ import obligation_frames
 import polars as pl
 from frames_for_tests import eur, in_eur
 
+from trueup.billing import metrics
 from trueup.billing.frames import (
     ACCEPTANCES,
     ADVANCES,
+    BACKLOG_MOVES,
+    BILLED_MONTHS,
     EARNINGS,
     LINE_POSITIONS,
     POSTED,
     PROGRESS,
+    REALISED,
+    RECEIVABLE_DAYS,
     REVENUE_LINES,
+    WORK_USED,
     Shape,
 )
 from trueup.billing.journals import entries
 from trueup.billing.obligations import release_advances
+from trueup.billing.reference import metrics as reference_metrics
 from trueup.billing.reference import revenue as plain
 from trueup.billing.reference.revenue import Books, Promise, Quantity, State, Term
 from trueup.billing.revenue import RevenueFacts, recognise
@@ -315,7 +322,112 @@ def converted_fast(amount: Decimal, rate: Decimal) -> Decimal:
     return Decimal(in_eur(one.select(rounded(pl.col("amount"), pl.col("rate"))).item()))
 
 
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+PLACE = {"legal_entity": "DE01", "currency": "EUR"}
+DAYS_OF = {"Jan": 31, "Feb": 28, "Mar": 31}
+
+
+def m1_reference(inputs: Row) -> Row:
+    owed, due_later = Decimal(inputs["ar"]), Decimal(inputs["ar_not_due"])
+    billed = {month: Decimal(amount) for month, amount in inputs["billed"].items()}
+    total, days = sum(billed.values(), Decimal(0)), sum(DAYS_OF[month] for month in billed)
+    newest_first = [(DAYS_OF[month], billed[month]) for month in reversed(billed)]
+    return {
+        "dso_simple": str(reference_metrics.ratio(owed, total, days)),
+        "dso_countback": str(reference_metrics.count_back(owed, newest_first)),
+        "best_possible_dso": str(reference_metrics.ratio(due_later, total, days)),
+        "average_days_delinquent": str(reference_metrics.ratio(owed - due_later, total, days)),
+    }
+
+
+def tenth(value: int) -> str:
+    return str(Decimal(value).scaleb(-1))
+
+
+def m1_vectorised(inputs: Row) -> Row:
+    months = [
+        {**PLACE, "month": f"2026-{at:02d}", "days": DAYS_OF[name], "billed": eur(amount), "owed": eur(inputs["ar"])}
+        for at, (name, amount) in enumerate(inputs["billed"].items(), 1)
+    ]
+    span = {
+        **PLACE, "owed": eur(inputs["ar"]), "not_due": eur(inputs["ar_not_due"]), "unbilled": 0, "billed_year": 0,
+        "billed": sum(row["billed"] for row in months), "days": sum(row["days"] for row in months),
+    }  # fmt: skip
+    [found] = metrics.receivable_days(rows(RECEIVABLE_DAYS, span)).to_dicts()
+    return {
+        "dso_simple": tenth(found["dso"]),
+        "dso_countback": tenth(metrics.count_back(rows(BILLED_MONTHS, *months))["dso_count_back"].item()),
+        "best_possible_dso": tenth(found["best_possible_dso"]),
+        "average_days_delinquent": tenth(found["average_days_delinquent"]),
+    }
+
+
+def m2_reference(inputs: Row) -> Row:
+    it = {name: Decimal(value) for name, value in inputs.items()}
+    available = it["capacity_hours"] - it["leave_hours"]
+
+    def percent(top: Decimal, below: Decimal) -> str:
+        return str(reference_metrics.ratio(top, below, 100))
+
+    return {
+        "available_hours": str(available),
+        "billable_utilisation": percent(it["billable_hours"], available),
+        "client_utilisation": percent(it["client_hours"], available),
+        "rate_per_standard_hour": str(
+            reference_metrics.effective_rate(it["standard_value"], it["billable_hours"], "EUR")
+        ),
+        "billing_realisation": percent(it["billed_value"], it["standard_value"]),
+        "collection_realisation": percent(it["collected"], it["billed_value"]),
+        "overall_realisation": percent(it["collected"], it["standard_value"]),
+        "effective_rate": str(reference_metrics.effective_rate(it["billed_value"], it["billable_hours"], "EUR")),
+    }
+
+
+def m2_vectorised(inputs: Row) -> Row:
+    hours = {name: int(value) for name, value in inputs.items() if name.endswith("_hours")}
+    available = hours["capacity_hours"] - hours["leave_hours"]
+    used = {
+        "available": available * HOUR * 5,
+        "billable": hours["billable_hours"] * HOUR,
+        "client": hours["client_hours"] * HOUR,
+    }
+    [labour] = metrics.labour_ratios(rows(WORK_USED, used)).to_dicts()
+    billed = {
+        **PLACE, "minutes": hours["billable_hours"] * HOUR, "standard": eur(inputs["standard_value"]),
+        "billed": eur(inputs["billed_value"]), "collected": eur(inputs["collected"]),
+    }  # fmt: skip
+    [found] = metrics.realisation(rows(REALISED, billed)).to_dicts()
+    [standard] = metrics.realisation(rows(REALISED, {**billed, "billed": billed["standard"]})).to_dicts()
+    return {
+        "available_hours": str(available),
+        "billable_utilisation": tenth(labour["utilisation"]),
+        "client_utilisation": tenth(labour["client_utilisation"]),
+        "rate_per_standard_hour": in_eur(standard["effective_rate"]),
+        **{
+            name: tenth(found[name])
+            for name in ("billing_realisation", "collection_realisation", "overall_realisation")
+        },
+        "effective_rate": in_eur(found["effective_rate"]),
+    }
+
+
+M3 = ("opening", "bookings", "change_orders", "cancelled", "recognised", "fx")
+
+
+def m3_reference(inputs: Row) -> Row:
+    return {"closing": str(reference_metrics.closing(*(Decimal(inputs[name]) for name in M3)))}
+
+
+def m3_vectorised(inputs: Row) -> Row:
+    moved = rows(BACKLOG_MOVES, {"currency": "EUR", **{name: eur(inputs[name]) for name in M3}})
+    return {"closing": f"{Decimal(in_eur(metrics.roll_forward(moved)['closing'].item())):.0f}"}
+
+
 ENGINES: dict[str, tuple[Callable[[Row], Row], Callable[[Row], Row]]] = {
+    "M1": (m1_reference, m1_vectorised),
+    "M2": (m2_reference, m2_vectorised),
+    "M3": (m3_reference, m3_vectorised),
     "R1": (r1_reference, r1_vectorised),
     "R10": (r10_reference, r10_vectorised),
     "R11": (

@@ -791,3 +791,102 @@ DOCUMENT_TOTALS = Shape(
         "tax": units("tax"),
     },
 )
+
+
+# --- figures of the firm ----------------------------------------------------------------------------------------------
+
+RECEIVABLE_DAYS = Shape(
+    "receivable_days",
+    "what one legal entity is owed in one currency at the end of a span, and what it billed in it",
+    {
+        "legal_entity": text("the entity that billed"),
+        "currency": text("ISO 4217"),
+        "owed": units("open balance of posted invoices, gross"),
+        "not_due": units("of it: due after the span"),
+        "billed": units("billed in the span, gross, credits taken off"),
+        "days": whole("days of the span"),
+        "unbilled": units("earned and not billed at the end of the span, net"),
+        "billed_year": units("billed in the twelve months up to the end, net, credits taken off"),
+    },
+)
+
+BILLED_MONTHS = Shape(
+    "billed_months",
+    "one month of billing of one legal entity in one currency",
+    {
+        "legal_entity": text("the entity that billed"),
+        "currency": text("ISO 4217"),
+        "month": text("2026-08"),
+        "days": whole("days of the month"),
+        "billed": units("billed in the month, gross, credits taken off"),
+        "owed": units("open balance at the end of the newest month, gross; the same in every row of a group"),
+    },
+)
+
+WORK_USED = Shape(
+    "work_used",
+    "time of a span: what there was and what became of it",
+    {
+        "available": whole("fifths of a minute: weekdays employed x weekly minutes, less leave"),
+        "billable": whole("approved billable minutes"),
+        "client": whole("approved minutes on projects of clients, billable or not"),
+    },
+)
+
+REALISED = Shape(
+    "realised",
+    "time billed by one legal entity in one currency: what it was worth, what was asked and what came in",
+    {
+        "legal_entity": text("the entity that billed"),
+        "currency": text("ISO 4217"),
+        "minutes": whole("minutes billed"),
+        "standard": units("minutes at the rate in force"),
+        "billed": units("net of them on posted invoices, credits taken off"),
+        "collected": units("net of them that was paid, in proportion to the invoice"),
+    },
+)
+
+BACKLOG_MOVES = Shape(
+    "backlog_moves",
+    "what moved the backlog of one currency in a span",
+    {
+        "currency": text("ISO 4217"),
+        "opening": units("contracted and not earned at the beginning"),
+        "bookings": units("new contracts signed"),
+        "change_orders": units("change orders, up or down"),
+        "cancelled": units("contracts that ended before they were done, what was left of them"),
+        "recognised": units("earned"),
+        "fx": units("effect of exchange rates; 0 where nothing is converted"),
+    },
+)
+
+UNBILLED_WORK = Shape(
+    "unbilled_work",
+    "approved billable work on no document and under no hold, or what waits under a hold",
+    {
+        "legal_entity": text("the entity that would bill"),
+        "currency": text("ISO 4217"),
+        "since": day("service date of work, day the hold was opened"),
+        "value": units("at the rate in force, or what the hold holds"),
+    },
+)
+
+HELD_NOW = Shape(
+    "held_now",
+    "one open hold",
+    {
+        "code": text("see `holds.REASONS`"),
+        "currency": maybe(text("ISO 4217")),
+        "opened_on": day("day it was opened"),
+        "value": units("what it holds"),
+    },
+)
+
+CYCLE_DAYS = Shape(
+    "cycle_days",
+    "one stage of one posted invoice",
+    {
+        "stage": text("drafting, sending or total"),
+        "days": whole("calendar days, zero or above"),
+    },
+)
