@@ -315,10 +315,24 @@ def metrics() -> str:
     """List the figures on the pages."""
     start = "Vendors divide by different things under one name, so a figure is never shown without its sentence."
     rows = [
-        (m.title, f"`{m.name}`", m.unit, m.per, m.definition, f"{m.formula} (version {m.version})")
+        (
+            m.title,
+            f"`{m.name}`",
+            m.unit,
+            m.per,
+            m.definition,
+            f"{m.formula} (version {m.version})",
+            m.numerator,
+            m.denominator or "",
+            m.owner,
+        )
         for m in METRICS.values()
     ]
-    return page("Metrics", start, table(("figure", "name", "unit", "per", "definition", "formula"), rows))
+    return page(
+        "Metrics",
+        start,
+        table(("figure", "name", "unit", "per", "definition", "formula", "numerator", "denominator", "owner"), rows),
+    )
 
 
 def processes() -> str:

@@ -28,13 +28,11 @@ from trueup.billing.metrics import (
     book_totals,
     count_back,
     cycle,
-    dso,
     hold_ages,
     leakage,
     margins,
     receivables,
     tenths,
-    utilisation,
 )
 from trueup.billing.reference import metrics as plain
 from trueup.kernel.money import from_units
@@ -55,16 +53,6 @@ def test_every_figure_has_a_definition_a_formula_and_a_version() -> None:
         assert metric.owner
         assert metric.drill.startswith("/")
         assert metric.version >= 1
-
-
-def test_days_sales_outstanding() -> None:
-    assert dso(Decimal(1_840_000), Decimal(2_310_000), 90) == Decimal("71.7")
-    assert dso(Decimal(100), Decimal(0), 92) is None
-
-
-def test_billable_utilisation() -> None:
-    assert utilisation(1312 * 60, Decimal((1760 - 120) * 60)) == Decimal("80.0")
-    assert utilisation(0, Decimal(0)) is None
 
 
 @pytest.mark.parametrize(

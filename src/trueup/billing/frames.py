@@ -890,3 +890,25 @@ CYCLE_DAYS = Shape(
         "days": whole("calendar days, zero or above"),
     },
 )
+
+ROLE_TIME = Shape(
+    "role_time",
+    "approved time of one role on one project, billable or not",
+    {
+        "project": text("the project"),
+        "role": maybe(text("role worked in")),
+        "currency": text("ISO 4217, of the project"),
+        "minutes": whole("minutes"),
+    },
+)
+
+ROLE_RATES = Shape(
+    "role_rates",
+    "what an hour of one person costs now, with the role that person has",
+    {
+        "resource": text("the person"),
+        "role": text("role of the person"),
+        "currency": text("ISO 4217"),
+        "rate": units("cost per hour"),
+    },
+)

@@ -460,19 +460,6 @@ def receivables(invoices: pl.DataFrame) -> pl.DataFrame:
     return owed.sort("legal_entity", "currency")
 
 
-def dso(receivables: Decimal, billed: Decimal, days: int) -> Decimal | None:
-    """Return days sales outstanding, simple method, to a tenth of a day; None when nothing was billed.
-
-    receivables  open balance, gross, major units
-    billed       billed in the period, gross, the same currency
-    days         days of the period
-
-    >>> dso(Decimal(1_840_000), Decimal(2_310_000), 90)
-    Decimal('71.7')
-    """
-    return _tenth(receivables * days, billed)
-
-
 def available_minutes(people: pl.DataFrame, first: date, last: date) -> Decimal:
     """Return the working time of everybody: weekdays between hire and termination, a fifth of the week each.
 
@@ -486,18 +473,6 @@ def available_minutes(people: pl.DataFrame, first: date, last: date) -> Decimal:
     weekdays = pl.business_day_count("start", pl.col("end") + pl.duration(days=1)).cast(pl.Int64)
     fifths = there.select((weekdays * pl.col("weekly_minutes")).sum()).item()
     return Decimal(fifths) / 5
-
-
-def utilisation(billable_minutes: int, available: Decimal) -> Decimal | None:
-    """Return billable utilisation in percent, to a tenth; None when nobody was available.
-
-    billable_minutes  approved billable minutes of the period
-    available         see `available_minutes`
-
-    >>> utilisation(1312 * 60, Decimal(1640 * 60))
-    Decimal('80.0')
-    """
-    return _tenth(Decimal(billable_minutes) * 100, available)
 
 
 def backlog(lines: pl.DataFrame) -> pl.DataFrame:

@@ -40,6 +40,7 @@ NAVIGATION = (
     ("projects", "/projects", "Projects", "money:read"),
     ("compare", "/compare", "Compare", "money:read"),
     ("executive", "/executive", "Executive", "money:read"),
+    ("metrics", "/metrics", "Figures", "money:read"),
     ("quarantine", "/quarantine", "Quarantine", "work:read"),
     ("events", "/events", "Events", "work:read"),
 )
