@@ -28,7 +28,7 @@ from trueup.mapping.file import load as load_mapping
 from trueup.mapping.verbs import VERBS
 from trueup.model.events import CATALOGUE, type_name
 from trueup.model.kinds import KINDS
-from trueup.settings import EntitySettings, schema
+from trueup.settings import ContractObligations, EntitySettings, schema
 
 PLACE = Path(__file__).with_name("reference")
 NOTE = "<!-- Written by docs/generate.py from the code; change the code and run `make docs`. -->"
@@ -446,7 +446,8 @@ def settings() -> str:
     """Describe the workspace's file."""
     start = (
         "A workspace is a folder, kept in git and without secrets: `trueup.yaml`, one file per legal entity in "
-        "`entities/`, and where wanted `ownership.yaml`, `mappings/SYSTEM/FILE.yaml` (overlays) and `connectors/`. "
+        "`entities/`, and where wanted `obligations/CONTRACT.yaml`, `ownership.yaml`, `mappings/SYSTEM/FILE.yaml` (overlays) "
+        "and `connectors/`. "
         "A credential is a reference: `secret://env/NAME` or `secret://file/path#dotted.key`.\n\n"
         "From the environment: `TRUEUP_WORKSPACE` (the folder), `TRUEUP_DATABASE` (`embedded` or a PostgreSQL URL), "
         "`TRUEUP_LISTEN` (host and port), `TRUEUP_HOME` (the hub's own data)."
@@ -460,7 +461,9 @@ def settings() -> str:
         entity["description"],
         _setting_rows(entity),
     ]
-    for name, nested in shape.get("$defs", {}).items():
+    declared = ContractObligations.model_json_schema()
+    parts += ["## obligations/CONTRACT.yaml", declared["description"].split("\n\n")[0], _setting_rows(declared)]
+    for name, nested in (shape.get("$defs", {}) | declared.get("$defs", {})).items():
         parts += [f"## {name}", nested.get("description", "").split("\n\n")[0], _setting_rows(nested)]
     return page("Settings", start, *parts)
 

@@ -38,6 +38,13 @@ def obligation_facts(
             continue
         lines = {line["key"]: line for line in contract.body["lines"] if line["legal_entity"] == entity}
         own = [one for one in declaration.obligations if one.line in lines]
+        everywhere = {line["key"] for line in contract.body["lines"]}
+        problems += [
+            f"{one.key} of {contract.body['code']} is on line {one.line}, which the contract does not have; its revenue is "
+            "not measured. Correct the file in obligations/."
+            for one in declaration.obligations
+            if one.line not in everywhere
+        ]
         prices = _prices(declaration, contract.body["currency"])
         timed = [one.key for one in own if one.from_time and one.method in ("cost_to_cost", "hours", "at_completion")]
         if len(timed) > 1:
