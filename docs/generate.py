@@ -28,7 +28,7 @@ from trueup.mapping.file import load as load_mapping
 from trueup.mapping.verbs import VERBS
 from trueup.model.events import CATALOGUE, type_name
 from trueup.model.kinds import KINDS
-from trueup.settings import EntitySettings, RatesSettings, ScheduleSettings, TermsSettings, schema
+from trueup.settings import ContractObligations, EntitySettings, RatesSettings, ScheduleSettings, TermsSettings, schema
 
 PLACE = Path(__file__).with_name("reference")
 NOTE = "<!-- Written by docs/generate.py from the code; change the code and run `make docs`. -->"
@@ -315,10 +315,24 @@ def metrics() -> str:
     """List the figures on the pages."""
     start = "Vendors divide by different things under one name, so a figure is never shown without its sentence."
     rows = [
-        (m.title, f"`{m.name}`", m.unit, m.per, m.definition, f"{m.formula} (version {m.version})")
+        (
+            m.title,
+            f"`{m.name}`",
+            m.unit,
+            m.per,
+            m.definition,
+            f"{m.formula} (version {m.version})",
+            m.numerator,
+            m.denominator or "",
+            m.owner,
+        )
         for m in METRICS.values()
     ]
-    return page("Metrics", start, table(("figure", "name", "unit", "per", "definition", "formula"), rows))
+    return page(
+        "Metrics",
+        start,
+        table(("figure", "name", "unit", "per", "definition", "formula", "numerator", "denominator", "owner"), rows),
+    )
 
 
 def processes() -> str:
@@ -432,9 +446,9 @@ def settings() -> str:
     """Describe the workspace's file."""
     start = (
         "A workspace is a folder, kept in git and without secrets: `trueup.yaml`, one file per legal entity in "
-        "`entities/`, and where wanted `schedules/`, `ownership.yaml`, `mappings/SYSTEM/FILE.yaml` (overlays), "
-        "`terms/NAME.yaml` (how lines are billed), `rates/NAME.yaml` (list card, exchange rates), `intercompany.yaml` and "
-        "`connectors/`. "
+        "`entities/`, and where wanted `schedules/`, `obligations/CONTRACT.yaml`, `ownership.yaml`, "
+        "`mappings/SYSTEM/FILE.yaml` (overlays), `terms/NAME.yaml` (how lines are billed), `rates/NAME.yaml` (list card, "
+        "exchange rates), `intercompany.yaml` and `connectors/`. "
         "A credential is a reference: `secret://env/NAME` or `secret://file/path#dotted.key`.\n\n"
         "From the environment: `TRUEUP_WORKSPACE` (the folder), `TRUEUP_DATABASE` (`embedded` or a PostgreSQL URL), "
         "`TRUEUP_LISTEN` (host and port), `TRUEUP_HOME` (the hub's own data)."
@@ -456,7 +470,9 @@ def settings() -> str:
         described = model.model_json_schema()
         parts += [f"## {title}", described["description"], _setting_rows(described)]
         shape.setdefault("$defs", {}).update(described.get("$defs", {}))
-    for name, nested in shape.get("$defs", {}).items():
+    declared = ContractObligations.model_json_schema()
+    parts += ["## obligations/CONTRACT.yaml", declared["description"].split("\n\n")[0], _setting_rows(declared)]
+    for name, nested in (shape.get("$defs", {}) | declared.get("$defs", {})).items():
         parts += [f"## {name}", nested.get("description", "").split("\n\n")[0], _setting_rows(nested)]
     return page("Settings", start, *parts)
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -343,8 +343,111 @@ class RatesSettings(_Part):
     exchange: list[ExchangeRate] = []
 
 
+class TermSettings(_Part):
+    """A modification of a performance obligation, or a new estimate of its variable consideration.
+
+    kind    separate (its price, from that day), prospective, catch_up or variable
+    amount  added to the price, in the contract's currency
+    """
+
+    effective_on: date
+    kind: Literal["separate", "prospective", "catch_up", "variable"]
+    amount: Decimal = Decimal(0)
+    service_to: date | None = None
+
+
+class QuantitySettings(_Part):
+    """What was done by a day, or is expected in all as believed from a day on: money for cost, accepted and materials."""
+
+    effective_on: date
+    measure: Literal["cost", "hours", "pieces", "materials", "accepted"]
+    quantity: Decimal = Field(ge=0)
+
+
+class RebateSettings(_Part):
+    """A volume rebate: `share` of what exceeds the threshold, as expected from a day on."""
+
+    effective_on: date
+    expected: Decimal = Field(ge=0)
+    threshold: Decimal = Field(ge=0)
+    share: Decimal = Field(ge=0, le=1, decimal_places=6)
+
+
+class AdvanceSettings(_Part):
+    """A payment before performance in foreign currency; `functional` is its value at the rate of the day it came."""
+
+    key: str
+    received_on: date
+    amount: Decimal = Field(gt=0)
+    functional: Decimal = Field(gt=0)
+    functional_currency: str = Field(pattern=r"^[A-Z]{3}$")
+
+
+class ObligationSettings(_Part):
+    """One performance obligation of a contract.
+
+    line              key of the contract line it is billed on
+    price             its own, or its share of the contract's price by `standalone_price`
+    convention        days or months (with half months at the ends), for the method ratable
+    completed_on      day the client took control, for point_in_time and at_completion
+    measured_from     time: approved time and expenses of the contract; listed: only what stands under `performed`
+    """
+
+    key: str
+    line: str
+    method: Literal[
+        "as_invoiced", "milestone", "hours", "ratable", "cost_to_cost", "units", "point_in_time", "at_completion"
+    ]
+    price: Decimal | None = None
+    standalone_price: Decimal | None = Field(default=None, gt=0)
+    convention: Literal["days", "months"] = "days"
+    service_from: date | None = None
+    service_to: date | None = None
+    completed_on: date | None = None
+    measured_from: Literal["time", "listed"] = "time"
+    modifications: list[TermSettings] = []
+    estimates: list[QuantitySettings] = []
+    performed: list[QuantitySettings] = []
+    rebates: list[RebateSettings] = []
+
+
+class ContractObligations(_Part):
+    """The performance obligations of one contract, `obligations/CONTRACT.yaml`.
+
+    contract  its code
+    price     transaction price, shared over the obligations by their standalone prices
+    starts_on day the price is in force from
+    """
+
+    contract: str
+    starts_on: date
+    price: Decimal | None = None
+    obligations: list[ObligationSettings] = Field(min_length=1)
+    advances: list[AdvanceSettings] = []
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        keys = [one.key for one in self.obligations]
+        if len(set(keys)) < len(keys):
+            raise ValueError("two obligations have the same key")
+        separate = [one.key for one in self.obligations if any(term.kind == "separate" for term in one.modifications)]
+        for one in self.obligations:
+            if one.method == "as_invoiced" or one.key in separate:
+                continue
+            if one.price is None and (self.price is None or one.standalone_price is None):
+                raise ValueError(f"{one.key} needs a price, or a standalone_price and a price of the contract")
+        for method in ("as_invoiced", "milestone"):
+            lines = [one.line for one in self.obligations if one.method == method]
+            if len(set(lines)) < len(lines):
+                raise ValueError(f"only one obligation of a line can be measured by {method}")
+        return self
+
+
 class File(_Part):
-    """`trueup.yaml`."""
+    """`trueup.yaml`.
+
+    late_revenue  what becomes of revenue for services of a closed month: next_open_period or refuse
+    """
 
     company: str
     database: str = "embedded"
@@ -352,6 +455,7 @@ class File(_Part):
     packages: dict[str, PackageSettings]
     systems: dict[str, SystemSettings]
     owners: dict[str, str] = {}
+    late_revenue: Literal["next_open_period", "refuse"] = "next_open_period"
 
 
 @dataclass(frozen=True)
@@ -380,6 +484,8 @@ class Settings:
     transfer_prices: tuple[TransferPriceSettings, ...] = ()
     terms: Mapping[str, TermsSettings] = field(default_factory=dict)
     rates: Mapping[str, RatesSettings] = field(default_factory=dict)
+    obligations: Mapping[str, ContractObligations] = field(default_factory=dict)
+    late_revenue: Literal["next_open_period", "refuse"] = "next_open_period"
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def secret(self, reference: str) -> str:
@@ -427,6 +533,14 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         entities[entity.code] = entity
     if not entities:
         raise SettingsError("entities/: at least one legal entity is needed")
+    obligations: dict[str, ContractObligations] = {}
+    for one in sorted((workspace / "obligations").glob("*.yaml")):
+        declared = _read(one, ContractObligations)
+        if declared.contract in obligations:
+            raise SettingsError(
+                f"obligations/{one.name}: {declared.contract} has its obligations in another file already"
+            )
+        obligations[declared.contract] = declared
     origin = {"company": "trueup.yaml", "entities": "entities/", "systems": "trueup.yaml", "packages": "trueup.yaml"}
     database, listen = file.database, file.listen
     origin["database"] = origin["listen"] = "trueup.yaml"
@@ -467,6 +581,8 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         schedules=_schedules(workspace),
         terms=_terms(workspace),
         rates={one.stem: _read(one, RatesSettings) for one in sorted((workspace / "rates").glob("*.yaml"))},
+        obligations=obligations,
+        late_revenue=file.late_revenue,
         origin=origin,
     )
 

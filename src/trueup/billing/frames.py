@@ -462,25 +462,31 @@ POSTED = Shape(
     {
         "contract": text("its contract"),
         "contract_line": text("line that earned it"),
-        "document": text("invoice or credit"),
+        "document": text("invoice, credit, or rebill: an invoice that replaces what was credited"),
         "net": units("net of the line, above zero for both kinds"),
         "dated_on": day("invoice date or credit date"),
+        "origin_period": maybe(text("month of the services on it; null: the month of the document")),
     },
 )
 
 LINE_POSITIONS = Shape(
     "line_positions",
-    "one contract line at a month end, from the beginning of the contract",
+    "one performance obligation at a month end, from the beginning of the contract; without obligations, a contract line",
     {
         "contract": text("its contract"),
         "contract_line": text("line key"),
+        "obligation": text("key of the obligation; the line's own key where none is declared"),
         "legal_entity": text("the entity that bills it"),
         "currency": text("ISO 4217"),
-        "method": text("as_invoiced, milestone, hours or ratable"),
+        "method": text("one of `revenue.METHODS`"),
+        "claim": text("what is earned and not billed is: receivable, contract_asset, or net of both"),
         "recognised": units("earned to date, credits deducted"),
         "billed": units("posted invoices less posted credits to date"),
+        "provision": units("loss expected and not yet in the margin, zero or above"),
+        "estimate_change": units("of recognised_delta: what new estimates, prices and credits did to work done before"),
         "recognised_delta": units("change since the previous position"),
         "billed_delta": units("change since the previous position"),
+        "provision_delta": units("change since the previous position"),
     },
 )
 
@@ -493,12 +499,16 @@ CONTRACT_POSITIONS = Shape(
         "currency": text("ISO 4217"),
         "recognised": units("earned to date"),
         "billed": units("posted to date, credits deducted"),
-        "unbilled": units("recognised - billed where above zero"),
-        "deferred": units("billed - recognised where above zero"),
+        "unbilled": units("earned and not billed: the unbilled receivable and the contract asset"),
+        "asset": units("of the unbilled: the contract asset, whose billing needs further performance"),
+        "deferred": units("billed and not earned: the contract liability"),
+        "provision": units("provision for losses on the contract"),
         "recognised_delta": units("change since the previous position"),
         "billed_delta": units("change since the previous position"),
         "unbilled_delta": units("change since the previous position"),
+        "asset_delta": units("change since the previous position"),
         "deferred_delta": units("change since the previous position"),
+        "provision_delta": units("change since the previous position"),
     },
 )
 
@@ -596,7 +606,7 @@ JOURNAL_LINES = Shape(
     {
         "code": text("its journal"),
         "line": whole("1, 2, 3 ... within the journal"),
-        "account": text("1150 unbilled receivable, 2400 contract liability, 4000 services, 5000 labour, 5090 applied"),
+        "account": text("see `journals.ACCOUNTS`"),
         "debit": units("zero or above"),
         "credit": units("zero or above"),
         "contract": maybe(text("the contract; null on the counter line of labour")),
@@ -696,3 +706,292 @@ class RunPlan:
     invoice_lines: pl.DataFrame
     holds: pl.DataFrame
     warnings: pl.DataFrame = field(default_factory=WARNINGS.empty)
+
+
+# --- performance obligations ------------------------------------------------------------------------------------------
+
+OBLIGATIONS = Shape(
+    "obligations",
+    "one promise of a contract whose revenue is measured by itself",
+    {
+        "contract": text("its contract"),
+        "obligation": text("its key, unique in the contract"),
+        "contract_line": text("contract line it is billed on"),
+        "legal_entity": text("the entity that bills"),
+        "currency": text("ISO 4217"),
+        "method": text("one of `revenue.METHODS`"),
+        "convention": text("days or months; used by the method ratable only"),
+        "service_from": maybe(day("first day of service; used by ratable")),
+        "completed_on": maybe(day("day the client took control; used by point_in_time and at_completion")),
+    },
+)
+
+TERMS = Shape(
+    "terms",
+    "one change of what an obligation is worth, from a day on; the first one is its price",
+    {
+        "contract": text("its contract"),
+        "obligation": text("its obligation"),
+        "effective_on": day("first day in force"),
+        "kind": text("price, separate, prospective, catch_up or variable"),
+        "amount": units("added to the price, below zero for a reduction"),
+        "service_to": maybe(day("last day of service from now on; null leaves it; used by ratable")),
+    },
+)
+
+ESTIMATES = Shape(
+    "estimates",
+    "what an obligation will have taken at completion, as believed from a day on; the newest counts",
+    {
+        "contract": text("its contract"),
+        "obligation": text("its obligation"),
+        "measure": text("cost, minutes, pieces or materials"),
+        "effective_on": day("first day in force"),
+        "quantity": whole("units of money for cost and materials, minutes, pieces"),
+    },
+)
+
+PERFORMED = Shape(
+    "performed",
+    "what was done for an obligation on a day",
+    {
+        "contract": text("its contract"),
+        "obligation": text("its obligation"),
+        "measure": text("cost, minutes, pieces, accepted (value), or materials delivered and not yet installed"),
+        "performed_on": day("day it counts from"),
+        "quantity": whole("units of money for cost, accepted and materials, minutes, pieces"),
+    },
+)
+
+CREDITED_PRICES = Shape(
+    "credited_prices",
+    "what credit notes took off an obligation's price by a day; a rebill gives it back",
+    {
+        "contract": text("its contract"),
+        "obligation": text("its obligation"),
+        "dated_on": day("date of the document"),
+        "amount": units("above zero for a credit, below for a rebill"),
+    },
+)
+
+REBATES = Shape(
+    "rebates",
+    "a rebate on the volume of an obligation that earns as invoiced, as expected from a day on; the newest counts",
+    {
+        "contract": text("its contract"),
+        "obligation": text("its obligation"),
+        "effective_on": day("first day in force"),
+        "expected": units("volume expected over the whole term"),
+        "threshold": units("volume that earns no rebate"),
+        "share_ppm": whole("rebate on the volume above the threshold, parts per million"),
+    },
+)
+
+OBLIGATION_STATES = Shape(
+    "obligation_states",
+    "what an obligation has earned by a day",
+    {
+        "contract": text("its contract"),
+        "obligation": text("its obligation"),
+        "price": units("transaction price in force, credits taken off"),
+        "done": whole("measure of progress so far"),
+        "whole": maybe(whole("the same at completion; null where nobody has estimated it")),
+        "recognised": units("earned to date"),
+        "cost": units("cost to date, materials included"),
+        "expected_cost": maybe(units("cost at completion; null where nobody has estimated it")),
+        "provision": units("loss expected and not yet in the margin"),
+    },
+)
+
+ADVANCES = Shape(
+    "advances",
+    "one payment before performance in a foreign currency, with the date and rate of its own",
+    {
+        "contract": text("its contract"),
+        "advance": text("its key, unique in the contract"),
+        "received_on": day("day the money came; its rate stays for ever"),
+        "amount": units("in the contract's currency"),
+        "functional": units("the same in the entity's currency at the rate of the day, rounded once"),
+    },
+)
+
+ADVANCE_STATES = Shape(
+    "advance_states",
+    "one advance, as far as revenue has used it",
+    {
+        "contract": text("its contract"),
+        "advance": text("its key"),
+        "amount": units("in the contract's currency"),
+        "released": units("of it earned, in the contract's currency"),
+        "functional": units("the whole advance in the entity's currency"),
+        "functional_released": units("revenue released, in the entity's currency at the advance's own rate"),
+    },
+)
+
+ORIGINS = Shape(
+    "origins",
+    "what an obligation has earned to date for services of one month",
+    {
+        "contract": text("its contract"),
+        "contract_line": text("line key"),
+        "obligation": text("its key"),
+        "legal_entity": text("the entity that bills"),
+        "currency": text("ISO 4217"),
+        "origin_period": text("month of the service"),
+        "recognised": units("earned to date"),
+    },
+)
+
+POSTINGS = Shape(
+    "postings",
+    "one line of a journal of the revenue subledger; either debit or credit is above zero",
+    {
+        "journal": text("REV-US01-2026-08, COST-..., or DOC-... for what invoices and credits book in the ERP"),
+        "line": whole("1, 2, 3 ... within the journal"),
+        "legal_entity": text("whose ledger"),
+        "currency": text("ISO 4217"),
+        "period": text("month it is posted in"),
+        "origin_period": text("month of the service behind it"),
+        "account": text("see `journals.ACCOUNTS`"),
+        "debit": units("zero or above"),
+        "credit": units("zero or above"),
+        "contract": maybe(text("the contract")),
+        "contract_line": maybe(text("line key; null for balances, which are the contract's")),
+        "obligation": maybe(text("its key; null for balances, which are the contract's")),
+        "project": maybe(text("the project, for labour")),
+        "memo": text("for the reader of the ledger"),
+    },
+)
+
+DOCUMENT_TOTALS = Shape(
+    "document_totals",
+    "net and tax of a contract's posted documents to date, credits taken off",
+    {
+        "contract": text("the contract"),
+        "legal_entity": text("the entity that bills"),
+        "currency": text("ISO 4217"),
+        "net": units("net"),
+        "tax": units("tax"),
+    },
+)
+
+
+# --- figures of the firm ----------------------------------------------------------------------------------------------
+
+RECEIVABLE_DAYS = Shape(
+    "receivable_days",
+    "what one legal entity is owed in one currency at the end of a span, and what it billed in it",
+    {
+        "legal_entity": text("the entity that billed"),
+        "currency": text("ISO 4217"),
+        "owed": units("open balance of posted invoices, gross"),
+        "not_due": units("of it: due after the span"),
+        "billed": units("billed in the span, gross, credits taken off"),
+        "days": whole("days of the span"),
+        "unbilled": units("earned and not billed at the end of the span, net"),
+        "billed_year": units("billed in the twelve months up to the end, net, credits taken off"),
+    },
+)
+
+BILLED_MONTHS = Shape(
+    "billed_months",
+    "one month of billing of one legal entity in one currency",
+    {
+        "legal_entity": text("the entity that billed"),
+        "currency": text("ISO 4217"),
+        "month": text("2026-08"),
+        "days": whole("days of the month"),
+        "billed": units("billed in the month, gross, credits taken off"),
+        "owed": units("open balance at the end of the newest month, gross; the same in every row of a group"),
+    },
+)
+
+WORK_USED = Shape(
+    "work_used",
+    "time of a span: what there was and what became of it",
+    {
+        "available": whole("fifths of a minute: weekdays employed x weekly minutes, less leave"),
+        "billable": whole("approved billable minutes"),
+        "client": whole("approved minutes on projects of clients, billable or not"),
+    },
+)
+
+REALISED = Shape(
+    "realised",
+    "time billed by one legal entity in one currency: what it was worth, what was asked and what came in",
+    {
+        "legal_entity": text("the entity that billed"),
+        "currency": text("ISO 4217"),
+        "minutes": whole("minutes billed"),
+        "standard": units("minutes at the rate in force"),
+        "billed": units("net of them on posted invoices, credits taken off"),
+        "collected": units("net of them that was paid, in proportion to the invoice"),
+    },
+)
+
+BACKLOG_MOVES = Shape(
+    "backlog_moves",
+    "what moved the backlog of one currency in a span",
+    {
+        "currency": text("ISO 4217"),
+        "opening": units("contracted and not earned at the beginning"),
+        "bookings": units("new contracts signed"),
+        "change_orders": units("change orders, up or down"),
+        "cancelled": units("contracts that ended before they were done, what was left of them"),
+        "recognised": units("earned"),
+        "fx": units("effect of exchange rates; 0 where nothing is converted"),
+    },
+)
+
+UNBILLED_WORK = Shape(
+    "unbilled_work",
+    "approved billable work on no document and under no hold, or what waits under a hold",
+    {
+        "legal_entity": text("the entity that would bill"),
+        "currency": text("ISO 4217"),
+        "since": day("service date of work, day the hold was opened"),
+        "value": units("at the rate in force, or what the hold holds"),
+    },
+)
+
+HELD_NOW = Shape(
+    "held_now",
+    "one open hold",
+    {
+        "code": text("see `holds.REASONS`"),
+        "currency": maybe(text("ISO 4217")),
+        "opened_on": day("day it was opened"),
+        "value": units("what it holds"),
+    },
+)
+
+CYCLE_DAYS = Shape(
+    "cycle_days",
+    "one stage of one posted invoice",
+    {
+        "stage": text("drafting, sending or total"),
+        "days": whole("calendar days, zero or above"),
+    },
+)
+
+ROLE_TIME = Shape(
+    "role_time",
+    "approved time of one role on one project, billable or not",
+    {
+        "project": text("the project"),
+        "role": maybe(text("role worked in")),
+        "currency": text("ISO 4217, of the project"),
+        "minutes": whole("minutes"),
+    },
+)
+
+ROLE_RATES = Shape(
+    "role_rates",
+    "what an hour of one person costs now, with the role that person has",
+    {
+        "resource": text("the person"),
+        "role": text("role of the person"),
+        "currency": text("ISO 4217"),
+        "rate": units("cost per hour"),
+    },
+)

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from importlib.resources import files
 
 from trueup import engine
 from trueup.billing.brakes import Bounds
+from trueup.billing.obligations import Advance, Declaration, Declared
 from trueup.billing.schedules import Schedule
 from trueup.billing.terms import (
     Exchange,
@@ -32,7 +35,16 @@ from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
 from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, System, TransferPrice
 from trueup.processes.reactions import REACTIONS
-from trueup.settings import EntitySettings, ScheduleSettings, Settings, SettingsError, SystemSettings, TermsSettings
+from trueup.settings import (
+    ContractObligations,
+    EntitySettings,
+    QuantitySettings,
+    ScheduleSettings,
+    Settings,
+    SettingsError,
+    SystemSettings,
+    TermsSettings,
+)
 from trueup.store import cursors, embedded, inbox, migrate
 from trueup.store.database import Database
 from trueup.store.numbers import PREFIXES, Numbering
@@ -158,6 +170,47 @@ def firm(settings: Settings) -> Firm:
             FxRate(rate.day, rate.base, rate.to, rate.rate, rate.source, rate.purpose)
             for card in settings.rates.values()
             for rate in card.exchange
+        ),
+        obligations={code: _declaration(declared) for code, declared in settings.obligations.items()},
+        late_revenue=settings.late_revenue,
+    )
+
+
+def _declaration(declared: ContractObligations) -> Declaration:
+    def quantities(given: list[QuantitySettings]) -> tuple[tuple[date, str, Decimal], ...]:
+        return tuple(
+            (one.effective_on, "minutes", one.quantity * 60)
+            if one.measure == "hours"
+            else (one.effective_on, one.measure, one.quantity)
+            for one in given
+        )
+
+    return Declaration(
+        declared.contract,
+        declared.starts_on,
+        declared.price,
+        tuple(
+            Declared(
+                one.key,
+                one.line,
+                one.method,
+                one.price,
+                one.standalone_price,
+                one.convention,
+                one.service_from,
+                one.service_to,
+                one.completed_on,
+                one.measured_from == "time",
+                tuple((term.effective_on, term.kind, term.amount, term.service_to) for term in one.modifications),
+                quantities(one.estimates),
+                quantities(one.performed),
+                tuple((r.effective_on, r.expected, r.threshold, r.share) for r in one.rebates),
+            )
+            for one in declared.obligations
+        ),
+        tuple(
+            Advance(one.key, one.received_on, one.amount, one.functional, one.functional_currency)
+            for one in declared.advances
         ),
     )
 

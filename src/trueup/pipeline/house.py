@@ -6,6 +6,8 @@ from datetime import date
 from decimal import Decimal
 
 from trueup.billing.brakes import Bounds
+from trueup.billing.journals import LatePolicy
+from trueup.billing.obligations import Declarations
 from trueup.billing.schedules import Schedule
 from trueup.billing.terms import Terms
 from trueup.connectors.sdk.client import VendorClient
@@ -104,6 +106,8 @@ class Firm:
     schedules   by contract line
     terms       see `terms_for`
     list_rates  lines of the list card
+    obligations   performance obligations by contract code; a contract without any is measured by its lines
+    late_revenue  what becomes of revenue for services of a closed month
     """
 
     name: str
@@ -115,6 +119,8 @@ class Firm:
     fx_rates: Sequence[FxRate] = ()
     terms: Mapping[tuple[str, str], Terms] = field(default_factory=dict)
     list_rates: Sequence[ListLine] = ()
+    obligations: Declarations = field(default_factory=dict)
+    late_revenue: LatePolicy = "next_open_period"
 
     def phases_of(self, package: str) -> tuple[str, ...]:
         """Return the phases a project of a package starts with."""

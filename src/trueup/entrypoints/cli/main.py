@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trueup import __version__
-from trueup.entrypoints.cli import close, connectors, demo, einvoices, intercompany, labour, scaffold, schedules
+from trueup.entrypoints.cli import (
+    close,
+    connectors,
+    demo,
+    einvoices,
+    intercompany,
+    labour,
+    metrics,
+    scaffold,
+    schedules,
+)
 from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, flat, leave, say, settings, show, table
 from trueup.kernel.errors import Broken
 from trueup.kernel.money import from_units
@@ -27,6 +37,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("new")(scaffold.new)
+app.command("metrics")(metrics.metrics)
 app.add_typer(connectors.connector, name="connector")
 app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")

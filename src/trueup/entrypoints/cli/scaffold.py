@@ -17,6 +17,7 @@ The workspace of a firm: what `trueup` needs to know, and nothing secret.
 | `trueup.yaml` | systems, price book, who owns which hold |
 | `terms/` | how lines are billed beyond the contract: increments, caps, orders, expenses |
 | `entities/` | one file per legal entity: country, currency, where it may sell |
+| `obligations/` | performance obligations of contracts whose revenue is not earned line by line: one file each |
 | `ownership.yaml` | who may set which field in which status (delete it to use the default) |
 | `mappings/SYSTEM/FILE.yaml` | a mapping of ours, changed: same file name, examples inside |
 | `connectors/` | connectors of your own, on equal terms with the built-in ones |
@@ -103,6 +104,7 @@ def new(
             "entities/DE01.yaml": ENTITY.format(code="DE01", name=f"{folder.name} GmbH"),
             "ownership.yaml": bootstrap.default_ownership(),
             "terms/defaults.yaml": TERMS,
+            "obligations/.gitkeep": "",
             "mappings/.gitkeep": "",
             "connectors/.gitkeep": "",
             ".gitignore": ".trueup/\n",

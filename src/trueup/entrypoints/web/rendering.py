@@ -41,6 +41,7 @@ NAVIGATION = (
     ("compare", "/compare", "Compare", "money:read"),
     ("executive", "/executive", "Executive", "money:read"),
     ("close", "/close", "Month end", "money:read"),
+    ("metrics", "/metrics", "Figures", "money:read"),
     ("quarantine", "/quarantine", "Quarantine", "work:read"),
     ("labour", "/labour", "Labour", "work:read"),
     ("events", "/events", "Events", "work:read"),
