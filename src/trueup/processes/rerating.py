@@ -246,6 +246,8 @@ def apply(tx: Tx, house: House, found: dict[str, Any], by: str) -> None:
     adjustments.decide(tx, found["number"], "applied", by)
     if found["policy"] == "delta_next":
         return
+    if found["policy"] == "credit_full_rebill":  # before the first rebill, which would carry the others as deltas
+        adjustments.settled(tx, found["number"], [row["charge"] for row in found["facts"]])
     by_invoice: dict[str, list[dict[str, Any]]] = {}
     for row in found["facts"]:
         by_invoice.setdefault(row["document"], []).append(row)
@@ -258,7 +260,6 @@ def apply(tx: Tx, house: House, found: dict[str, Any], by: str) -> None:
                 )
                 adjustments.settled(tx, found["number"], sorted(falls))
             continue
-        adjustments.settled(tx, found["number"], [row["charge"] for row in rows])
         _rebill(tx, house, document, found, by)
 
 
