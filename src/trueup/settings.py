@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,17 @@ class _Part(BaseModel):
 
 
 class EntitySettings(_Part):
-    """One legal entity, `entities/CODE.yaml`. `sells_to` lists countries it is registered to sell into."""
+    """One legal entity, `entities/CODE.yaml`. `sells_to` lists countries it is registered to sell into.
+
+    From `adjustment_limit` on, in the currency of the facts, a second person has to agree to an adjustment.
+    """
 
     code: str = Field(pattern=r"^[A-Z0-9]{2,12}$")
     name: str
     country: str = Field(pattern=r"^[A-Z]{2}$")
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     sells_to: list[str]
+    adjustment_limit: Decimal = Decimal(0)
 
 
 class PackageSettings(_Part):

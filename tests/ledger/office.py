@@ -84,6 +84,12 @@ class Office:
                 {"code": f"{code}-M1", "deal": f"d-{code}", "line": f"{code}-L1", "name": "Live", "sequence": 1,
                  "amount": goal, "currency": currency, "sign": False},
             )  # fmt: skip
+        if cap is not None:
+            gid = gid_of(self.house, "contract", code)
+            with self.database.transaction() as tx:
+                lines = objects.one(tx, gid).body["lines"]
+                lines[0]["cap"] = str(cap)
+                author(tx, self.house, [("contract", gid, {"lines": lines})], role="crm", actor="dealer")
         opportunity_to_project.set_up(
             self.house, gid_of(self.house, "contract", code), f"opportunity_to_project/{code}"
         )

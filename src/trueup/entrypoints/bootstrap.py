@@ -95,7 +95,9 @@ def firm(settings: Settings) -> Firm:
     return Firm(
         settings.company,
         {
-            code: LegalEntity(code, entity.name, entity.country, entity.currency, frozenset(entity.sells_to))
+            code: LegalEntity(
+                code, entity.name, entity.country, entity.currency, frozenset(entity.sells_to), entity.adjustment_limit
+            )
             for code, entity in settings.entities.items()
         },
         {

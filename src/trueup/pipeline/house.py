@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
@@ -17,13 +18,17 @@ Reaction = Callable[[Tx, "House", Sequence[Event]], None]
 
 @dataclass(frozen=True, slots=True)
 class LegalEntity:
-    """A company of the firm. `sells_to` lists the countries it is registered to sell into."""
+    """A company of the firm. `sells_to` lists the countries it is registered to sell into.
+
+    adjustment_limit  value from which a second person agrees to an adjustment, in the currency of the facts
+    """
 
     code: str
     name: str
     country: str
     currency: str
     sells_to: frozenset[str]
+    adjustment_limit: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

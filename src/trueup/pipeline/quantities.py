@@ -54,7 +54,7 @@ def _name(tx: Tx, facts: Sequence[Held], balances: Mapping[str, Mapping[str, int
         """
         insert into edits (fact, version) values (%s, %s) on conflict (fact) do update set version = excluded.version
         """,
-        [(held.gid, held.version) for held in facts],
+        [(held.gid, held.version) for held in facts if held.kind == "time_entry"],
     )
     stands: dict[str, tuple[int, str, str, str, str]] = {}
     for row in ledger.standing(tx, facts=[held.gid for held in facts]):

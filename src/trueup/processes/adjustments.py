@@ -36,8 +36,6 @@ OPEN = ("over_cap", "held", "unbilled", "postponed")
 TARGETS = {"write_off": "written_off", "non_billable": "non_billable", "postponed": "postponed"}
 """Decisions that move what is open, and where to; the others change the next bill."""
 ON_THE_BILL = frozenset({"write_down", "write_up", "courtesy", "re_rate"})
-LIMIT = Decimal(0)
-"""Value, in the currency of the facts, from which a second person has to agree: every decision that changes a bill."""
 
 
 def propose(house: House, kind: Kind, gids: Sequence[str], **more: Any) -> dict[str, Any]:
@@ -48,14 +46,14 @@ def propose(house: House, kind: Kind, gids: Sequence[str], **more: Any) -> dict[
 
 def propose_in(
     tx: Tx, house: House, kind: Kind, gids: Sequence[str], *, by: str, reason: str, amount: Decimal | None = None,
-    until: date | None = None, key: str = "", limit: Decimal = LIMIT,
+    until: date | None = None, key: str = "", limit: Decimal | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write down a decision about open time and expenses; applies it at once where one person may.
 
     gids    time entries and expense lines of one legal entity
     amount  write-downs and write-ups: by how much each bill changes in all, shared by value; None for write-downs is all
     key     the same key is one decision, however often it is asked for
-    limit   value from which a second person is needed
+    limit   value from which a second person is needed; the legal entity's own when not given
     Returns number, state, and the value by currency
     Raises  Refused when the facts do not allow it.
     """
@@ -64,10 +62,11 @@ def propose_in(
     if (kind == "postponed") != (until is not None) or (kind == "write_up" and not amount):
         raise Refused("a postponement needs the day it ends, a write-up an amount", "adjustment")
     rows, entity = _rows(tx, house, kind, sorted(set(gids)), amount)
+    most = house.firm.entities[entity].adjustment_limit if limit is None else limit
     value = {row["currency"]: 0 for row in rows}
     for row in rows:
         value[row["currency"]] += abs(row["amount"])
-    two = kind != "postponed" and any(from_units(units, one) >= limit for one, units in value.items())
+    two = kind != "postponed" and any(from_units(units, one) >= most for one, units in value.items())
     number = adjustments.propose(
         tx, key=key or f"{kind}/{by}/{entity}/{_next(tx)}", kind=kind, legal_entity=entity, reason=reason.strip(), by=by,
         two_people=two, facts=rows, until=until,

@@ -66,8 +66,12 @@ def _affected(tx: Tx, since: date, contract: str | None) -> list[dict[str, Any]]
         """,
         {"since": since, "contract": contract},
     )
-    facts = [row["fact"] for row in rows]
-    stands = [row for row in ledger.standing(tx, facts=facts) if row["minutes"] > 0 and row["service_on"] >= since]
+    return [row for row in _standing(tx, [row["fact"] for row in rows]) if row["service_on"] >= since]
+
+
+def _standing(tx: Tx, facts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the priced time of facts on documents, each charge with the deltas that were billed for it."""
+    stands = [row for row in ledger.standing(tx, facts=facts) if row["minutes"] > 0 and row["kind"] == "time"]
     priced = {
         row["charge"]: row
         for row in tx.rows(
@@ -208,29 +212,58 @@ def propose_in(
     if policy not in POLICIES:
         raise Refused(f"the policy is one of {', '.join(POLICIES)}", "adjustment")
     rows = find(tx, house, since, _contract(tx, contract))
-    numbers = []
-    for entity in sorted({row["legal_entity"] for row in rows}):
-        ours = [row for row in rows if row["legal_entity"] == entity]
-        lines = objects.load(tx, {row["rate_line"] for row in ours if row["rate_line"]})
-        versions = {gid: line.version for gid, line in lines.items()}
-        change = [[row["charge"], row["rate_line"], versions.get(row["rate_line"], 0), row["new"]] for row in ours]
-        mark = digest({"rows": change})[:24]
-        key = f"re_rate/{entity}/{mark}"
-        facts = [
-            {
-                "fact": row["fact"], "charge": row["charge"], "fact_version": row["version"], "project": row["project"],
-                "currency": row["currency"], "unit": "minute", "quantity": row["minutes"], "amount": row["difference"],
-                "old_amount": row["old"], "new_amount": row["new"], "document": row["document"],
-                "line_key": row["line_key"], "rate": row["new_rate"], "rate_line": row["rate_line"],
-            }
-            for row in ours
-        ]  # fmt: skip
-        made = adjustments.propose(
-            tx, key=key, kind="re_rate", legal_entity=entity, reason=reason, by=by, two_people=True, facts=facts,
-            policy=policy,
-        )  # fmt: skip
-        numbers.append(made or int(tx.value("select number from adjustments where key = %s", (key,))))
+    numbers = [
+        _propose(tx, entity, [row for row in rows if row["legal_entity"] == entity], policy, by, reason)
+        for entity in sorted({row["legal_entity"] for row in rows})
+    ]
     return {**_shown(tx, rows, policy), "adjustments": numbers}
+
+
+def name_edits(tx: Tx, house: House, entity: str) -> int | None:
+    """Propose the differences of entries that were given another price by an edit after they were billed.
+
+    A changed role or day of work moves no minute, so nothing else would say that the bill is another one now.
+
+    Returns   the decision's number, None when no price changed
+    """
+    facts = adjustments.take_edits(tx, entity)
+    rows = _standing(tx, facts) if facts else []
+    rows = [row for row in _priced(tx, house, entity, rows) if row["difference"]] if rows else []
+    return (
+        _propose(tx, entity, rows, "delta_next", "billing", "the entry was edited after it was billed")
+        if rows
+        else None
+    )
+
+
+def _propose(tx: Tx, entity: str, rows: Sequence[Mapping[str, Any]], policy: Policy, by: str, reason: str) -> int:
+    lines = objects.load(tx, {row["rate_line"] for row in rows if row["rate_line"]})
+    versions = {gid: line.version for gid, line in lines.items()}
+    change = [
+        [row["charge"], row["version"], row["rate_line"], versions.get(row["rate_line"], 0), row["new"]] for row in rows
+    ]
+    key = f"re_rate/{entity}/{digest({'rows': change})[:24]}"
+    facts = [
+        {
+            "fact": row["fact"], "charge": row["charge"], "fact_version": row["version"], "project": row["project"],
+            "currency": row["currency"], "unit": "minute", "quantity": row["minutes"], "amount": row["difference"],
+            "old_amount": row["old"], "new_amount": row["new"], "document": row["document"], "line_key": row["line_key"],
+            "rate": row["new_rate"], "rate_line": row["rate_line"],
+        }
+        for row in rows
+    ]  # fmt: skip
+    made = adjustments.propose(
+        tx,
+        key=key,
+        kind="re_rate",
+        legal_entity=entity,
+        reason=reason,
+        by=by,
+        two_people=True,
+        facts=facts,
+        policy=policy,
+    )
+    return made or int(tx.value("select number from adjustments where key = %s", (key,)))
 
 
 def apply(tx: Tx, house: House, found: dict[str, Any], by: str) -> None:

@@ -121,3 +121,15 @@ def settled(tx: Tx, number: int, charges: Sequence[str]) -> None:
         "update adjustment_facts set amount = 0 where adjustment = %s and charge = any(%s::text[])",
         (number, array(charges)),
     )
+
+
+def take_edits(tx: Tx, legal_entity: str) -> list[str]:
+    """Take the entries of a legal entity that were edited after they were billed: each is looked at once."""
+    rows = tx.rows(
+        """
+        delete from edits e using time_entries t join objects p on p.gid = t.project
+        where t.gid = e.fact and p.body ->> 'legal_entity' = %s returning e.fact
+        """,
+        (legal_entity,),
+    )
+    return sorted(row["fact"] for row in rows)
