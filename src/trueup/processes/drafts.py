@@ -14,7 +14,7 @@ from trueup.kernel.ids import derive, kind_of
 from trueup.kernel.money import from_units
 from trueup.pipeline.house import House
 from trueup.pipeline.ingest import author
-from trueup.processes import adjustments, corrections
+from trueup.processes import corrections, decided
 from trueup.processes.commands import commands, keys
 from trueup.store import changes, deliveries, holds, ledger, objects
 from trueup.store.changes import Event
@@ -35,7 +35,7 @@ def carry_out(
     entity      the legal entity it is for
     considered  projects the plan looked at: open holds on their facts that the plan does not repeat end here
     """
-    plan = adjustments.adjusted(tx, _named_anew(tx, plan), entity)
+    plan = decided.adjusted(tx, _named_anew(tx, plan), entity)
     documents = {row["code"]: derive("invoice", row["code"]) for row in plan.invoices.iter_rows(named=True)}
     addressed = _addressed(plan, documents)
     _move(tx, addressed, run)

@@ -12,7 +12,7 @@ from trueup import engine
 from trueup.billing.run import plan_run
 from trueup.kernel.periods import last_day
 from trueup.pipeline.house import House
-from trueup.processes import adjustments, rerating
+from trueup.processes import decided, rerating
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import run_facts
 from trueup.store import ledger
@@ -43,7 +43,7 @@ def preview(house: House, period: str, entity: str) -> dict[str, Any]:
     """Say what a run would do, and do nothing."""
     with house.database.transaction() as tx:
         facts = run_facts(tx, house.firm, entity, last_day(period), period)
-        plan = adjustments.adjusted(tx, plan_run(facts, last_day(period), period), entity)
+        plan = decided.adjusted(tx, plan_run(facts, last_day(period), period), entity)
     return {
         "invoices": plan.invoices.to_dicts(),
         "lines": plan.invoice_lines.to_dicts(),
