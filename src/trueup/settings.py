@@ -42,6 +42,7 @@ class EntitySettings(_Part):
     close_blocks        items of the month-end checklist whose findings must be accepted before the month is closed
     bounds              limits outside of which an invoice is held, by name; null switches one off
                         (see `billing.brakes.Bounds`)
+    adjustment_limit    value from which a second person has to agree to an adjustment, in the currency of the facts
     """
 
     code: str = Field(pattern=r"^[A-Z0-9]{2,12}$")
@@ -71,6 +72,7 @@ class EntitySettings(_Part):
         return given
 
     bounds: dict[str, int | bool | None] = {}
+    adjustment_limit: Decimal = Decimal(0)
 
 
 class PackageSettings(_Part):

@@ -137,6 +137,7 @@ def firm(settings: Settings) -> Firm:
                 close_blocks=frozenset(entity.close_blocks),
                 numbering=_numbering(entity),
                 bounds=bounds(entity),
+                adjustment_limit=entity.adjustment_limit,
             )
             for code, entity in settings.entities.items()
         },

@@ -31,6 +31,7 @@ class LegalEntity:
     close_blocks  items of the month-end checklist whose findings a person must accept before the month is closed
     numbering     how it numbers its invoices and credits; None leaves that to the ERP
     bounds        outside of which an invoice is held
+    adjustment_limit  value from which a second person agrees to an adjustment, in the currency of the facts
     """
 
     code: str
@@ -41,6 +42,7 @@ class LegalEntity:
     close_blocks: frozenset[str] = frozenset()
     numbering: Numbering | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    adjustment_limit: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from trueup.billing.terms import Terms, terms_for
 from trueup.kernel.money import from_units, to_units
 from trueup.kernel.periods import next_month
 from trueup.pipeline.house import Firm
-from trueup.store import ledger, objects
-from trueup.store.database import Tx
+from trueup.store import adjustments, ledger, objects
+from trueup.store.database import Tx, array
 from trueup.store.objects import Held
 
 Line = Mapping[str, Any]
@@ -25,9 +25,10 @@ def run_facts(tx: Tx, firm: Firm, entity: str, upto: date, period: str) -> RunFa
     projects = projects_of(tx, firm, entity, period)
     rates = rates_of(tx, projects["contract"].unique().to_list())
     asked = {"entity": entity, "upto": upto}
+    ready = ~pl.col("gid").is_in(adjustments.postponed(tx, entity, upto))
     facts = RunFacts(
-        entries=_frame(tx, ENTRIES, _ENTRIES, asked),
-        expenses=_frame(tx, EXPENSES, _EXPENSES, asked),
+        entries=_frame(tx, ENTRIES, _ENTRIES, asked).filter(ready),
+        expenses=_frame(tx, EXPENSES, _EXPENSES, asked).filter(ready),
         projects=projects,
         rates=pl.concat([rates, _list_card(firm)], how="diagonal") if firm.list_rates else rates,
         stops=_stops(tx, entity),
@@ -187,6 +188,41 @@ def _plain_columns(shape: Shape, *besides: str) -> dict[str, Any]:
     return {name: column.dtype for name, column in shape.columns.items() if not column.optional or name in besides}
 
 
+def facts_as_new(tx: Tx, firm: Firm, entity: str, gids: Sequence[str], period: str) -> RunFacts:
+    """Return some facts of a legal entity as if nothing of them had been billed, and no cap: what they are worth now.
+
+    Reads the facts named and their projects alone, whatever else there is.
+    """
+    chosen = {"gids": array(gids)}
+    entries = _frame(tx, ENTRIES, _ENTRIES_AS_NEW, chosen)
+    expenses = _frame(tx, EXPENSES, _EXPENSES_AS_NEW, chosen)
+    codes = {*entries["project"].to_list(), *expenses["project"].to_list()}
+    held = [project for project in objects.load(tx, codes).values() if project.body["legal_entity"] == entity]
+    projects = _projects(tx, firm, held, period).with_columns(
+        cap=pl.lit(None, pl.Int64), fees_due=pl.lit([], pl.List(pl.String))
+    )
+    return RunFacts(
+        entries=entries,
+        expenses=expenses,
+        projects=projects,
+        rates=rates_of(tx, projects["contract"].unique().to_list()),
+    )
+
+
+_ENTRIES_AS_NEW = """
+    select t.gid, t.version, t.source_order, p.body ->> 'contract', t.project, t.role, t.resource, t.worked_on,
+        t.minutes::bigint, t.minutes::bigint, 0::bigint, t.billable, t.status
+    from time_entries t join objects p on p.gid = t.project
+    where t.gid = any(%(gids)s::text[]) and t.tombstone is null
+"""
+_EXPENSES_AS_NEW = """
+    select e.gid, e.version, e.source_order, p.body ->> 'contract', e.project, e.resource, e.spent_on, e.category, e.amount,
+        e.amount, e.billable, e.status, e.has_receipt
+    from expense_lines e join objects p on p.gid = e.project
+    where e.gid = any(%(gids)s::text[]) and e.tombstone is null
+"""
+
+
 def _frame(tx: Tx, shape: Shape, sql: Any, params: Mapping[str, Any]) -> pl.DataFrame:
     return ledger.frame(tx, sql, params, _plain_columns(shape))
 
@@ -200,8 +236,11 @@ _ENTRIES = """
         select fact, sum(quantity) as quantity from buckets
         where bucket in ('on_draft', 'invoiced', 'credited', 'written_off', 'non_billable', 'covered_by_fixed_fee')
         group by fact) f on f.fact = t.gid
-    left join (select fact, sum(amount) as amount from charges where kind in ('time', 'overage') group by fact) a
-        on a.fact = t.gid
+    left join (
+        select fact, sum(amount) as amount from (
+            select fact, amount from charges where kind in ('time', 'overage', 'delta')
+            union all select fact, -amount from reopenings where kind in ('time', 'overage', 'delta')) priced
+        group by fact) a on a.fact = t.gid
     where t.tombstone is null and p.body ->> 'legal_entity' = %(entity)s and t.worked_on <= %(upto)s
         and t.status in ('submitted', 'approved')
 """
@@ -232,6 +271,7 @@ def rates_of(tx: Tx, contracts: Sequence[str]) -> pl.DataFrame:
         )
         for held in objects.naming(tx, "rate_line", "contract", contracts)
         if held.status == "active"
+        for held in objects.rate_lines(tx, contracts)
     ]
     return pl.DataFrame(rows, schema=_plain_columns(RATES), orient="row")
 
@@ -264,7 +304,10 @@ def _amended(contract: Held, orders: Sequence[Held]) -> list[dict[str, Any]]:
 
 def projects_of(tx: Tx, firm: Firm, entity: str, period: str) -> pl.DataFrame:
     """Return one row for each project of a legal entity, with what its contract says and what was used of it."""
-    projects = objects.of_kind(tx, "project", {"legal_entity": entity})
+    return _projects(tx, firm, objects.of_kind(tx, "project", {"legal_entity": entity}), period)
+
+
+def _projects(tx: Tx, firm: Firm, projects: Sequence[Held], period: str) -> pl.DataFrame:
     contracts = objects.load(tx, {project.body["contract"] for project in projects})
     customers = objects.load(tx, {project.body["customer"] for project in projects})
     used = _used(tx, [project.gid for project in projects], period)
@@ -290,12 +333,13 @@ def _used(tx: Tx, projects: Sequence[str], period: str) -> dict[str, dict[str, A
     rows = tx.rows(
         """
         select c.project,
-            coalesce(sum(a.amount) filter (where c.kind = 'time'), 0)::bigint as cap_used,
-            coalesce(sum(c.minutes) filter (where c.bucket = 'covered_by_fixed_fee' and c.period = %(period)s), 0)::bigint
-                as covered,
-            array_agg(c.key) filter (where c.kind = 'fee') as fees
+            coalesce(sum(a.amount) filter (where c.kind in ('time', 'delta', 'adjustment')), 0)::bigint as cap_used,
+            coalesce(sum(c.minutes - coalesce(r.minutes, 0))
+                filter (where c.bucket = 'covered_by_fixed_fee' and c.period = %(period)s), 0)::bigint as covered,
+            array_agg(split_part(c.key, '#', 1)) filter (where c.kind = 'fee' and r.charge is null) as fees
         from charges c
         left join (select charge, sum(amount) as amount from allocations group by charge) a on a.charge = c.key
+        left join (select charge, sum(minutes) as minutes from reopenings group by charge) r on r.charge = c.key
         where c.project = any(%(projects)s) group by c.project
         """,
         {"projects": list(projects), "period": period},

@@ -323,6 +323,12 @@ def _earnings(tx: Tx, house: House, entity: str, period: str, upto: date) -> pl.
         """
         select contract, contract_line, amount, bucket, null::text, service_on from charges
         where legal_entity = %(entity)s and kind <> 'milestone' and service_on <= %(upto)s
+        union all
+        -- A credit note takes off itself; a draft that was voided is taken off here.
+        select c.contract, c.contract_line, -r.amount, c.bucket, null::text, c.service_on
+        from reopenings r join charges c on c.key = r.charge
+        where c.legal_entity = %(entity)s and c.kind <> 'milestone' and c.service_on <= %(upto)s
+            and r.place in ('on_draft', 'invoiced')
         """,
         {"entity": entity, "upto": upto},
     )

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trueup.entrypoints.api import close, events, experience, labour, metrics, problems, process, system
+from trueup.entrypoints.api import adjusting, close, events, experience, labour, metrics, problems, process, system
 from trueup.entrypoints.api.auth import Tokens
 from trueup.entrypoints.api.hooks import Keeper, receiver
 from trueup.entrypoints.api.openapi import describe
@@ -86,6 +86,7 @@ def _api(house: House) -> FastAPI:
     # Fixed paths come before those of objects: an identifier may have slashes.
     for part in (
         events,
+        adjusting,
         process,
         close,
         experience,

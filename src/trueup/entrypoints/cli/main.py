@@ -10,6 +10,7 @@ import typer
 
 from trueup import __version__
 from trueup.entrypoints.cli import (
+    adjusting,
     close,
     connectors,
     demo,
@@ -334,6 +335,7 @@ def replay(
 bill = typer.Typer(help="Billing runs and month ends.", no_args_is_help=True)
 app.add_typer(bill, name="bill")
 bill.command("intercompany")(intercompany.intercompany)
+adjusting.add(bill)
 
 
 @bill.command("run")

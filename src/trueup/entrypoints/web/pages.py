@@ -10,7 +10,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from trueup.entrypoints.web import actions, close, labour, metrics, sign_in
+from trueup.entrypoints.web import actions, adjusting, close, labour, metrics, sign_in
 from trueup.entrypoints.web.refusals import REFUSALS
 from trueup.entrypoints.web.rendering import STATIC, show, titles
 from trueup.entrypoints.web.spreadsheet import spreadsheet
@@ -79,6 +79,7 @@ def site(house: House) -> FastAPI:
         close.router,
         labour.router,
         metrics.router,
+        adjusting.router,
         actions.router,
     ):
         pages.include_router(part)
