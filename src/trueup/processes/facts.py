@@ -271,7 +271,6 @@ def rates_of(tx: Tx, contracts: Sequence[str]) -> pl.DataFrame:
         )
         for held in objects.naming(tx, "rate_line", "contract", contracts)
         if held.status == "active"
-        for held in objects.rate_lines(tx, contracts)
     ]
     return pl.DataFrame(rows, schema=_plain_columns(RATES), orient="row")
 

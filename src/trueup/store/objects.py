@@ -118,19 +118,6 @@ def of_kind(
     return [_held(table, row) for row in rows]
 
 
-def rate_lines(tx: Tx, contracts: Iterable[str]) -> list[Held]:
-    """Return the active rate lines of some contracts, by identifier; those of others are not read."""
-    rows = tx.rows(
-        """
-        select gid, kind, version, status, legal_entity, body, tombstone from objects
-        where kind = 'rate_line' and body ->> 'contract' = any(%s::text[]) and status = 'active' and tombstone is null
-        order by gid
-        """,
-        (array(contracts),),
-    )
-    return [_held("objects", row) for row in rows]
-
-
 def times(tx: Tx, gids: Iterable[str]) -> dict[str, tuple[datetime, datetime]]:
     """Return when objects were made and last changed."""
     by_table: dict[str, list[str]] = {}
