@@ -7,9 +7,16 @@ import os
 from datetime import date
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from laws import broken
 from office import Office
 
@@ -41,6 +48,13 @@ class Ledger(RuleBasedStateMachine):
     @rule(key=KEYS, minutes=MINUTES, state=st.sampled_from(["ok", "ok", "ok", "sent"]))
     def approve_edit_or_unapprove(self, key, minutes, state):
         self.office.work(key, minutes, state=state)
+
+    @initialize()
+    def begin_with_billed_work(self):
+        for key, minutes in (("e1", 240), ("e2", 480), ("e3", 95)):
+            self.office.work(key, minutes)
+        self.office.run(next(self.months))
+        self.office.post("X01-DE01-2026-08")
 
     @rule()
     def bill(self):
@@ -148,6 +162,33 @@ def test_any_schedule_keeps_every_law(database):
             database=None,
         ),
     )
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("approve_edit_or_unapprove"), KEYS, MINUTES, st.sampled_from(["ok", "ok", "ok", "sent"])),
+    st.tuples(st.sampled_from(["bill", "bill", "finish_the_milestone"])),
+    st.tuples(st.sampled_from(["post", "post", "pay", "void"]), PICK),
+    st.tuples(st.just("credit"), PICK, st.sampled_from([None, 1, 30]), st.booleans(), st.booleans()),
+    st.tuples(st.just("rerate"), st.sampled_from([90, 100, 133]), st.sampled_from(rerating.POLICIES)),
+    st.tuples(
+        st.just("adjust"), KEYS, st.sampled_from(["write_off", "postponed", "non_billable", "courtesy", "write_down"])
+    ),
+    st.tuples(st.just("decide"), PICK, st.sampled_from(["approve", "approve", "approve", "reject", "undo"])),
+)
+
+
+@settings(max_examples=SCHEDULES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(steps=st.lists(STEPS, min_size=20, max_size=30))
+def test_any_long_schedule_keeps_every_law(database, steps):
+    found = Ledger(database)
+    try:
+        found.begin_with_billed_work()
+        for name, *given in steps:
+            if name != "decide" or found.decisions:
+                getattr(found, name)(*given)
+            found.every_law_holds()
+    finally:
+        found.teardown()
 
 
 @pytest.mark.parametrize("seen", [1])
