@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 from trueup.documents import cii, hybrid, paper, ubl
@@ -36,12 +35,12 @@ def make(
     entries: Sequence[Entry] = (),
     *,
     draft: bool = False,
-    template: Path | None = None,
+    template: str | None = None,
 ) -> Made:
     """Return the invoice as a document of a format.
 
     draft     the invoice is not posted: only a marked PDF can be had of it
-    template  the firm's own Typst file
+    template  the firm's own Typst text
     Raises    Refused with the findings when our own checker would not accept it, and for an e-invoice of a draft.
     """
     if draft and form != "pdf":

@@ -25,6 +25,7 @@ from trueup.billing.terms import (
 from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Connection
+from trueup.documents.issue import Letterhead
 from trueup.governance import ownership
 from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
@@ -125,6 +126,7 @@ def firm(settings: Settings) -> Firm:
                 close_blocks=frozenset(entity.close_blocks),
                 numbering=_numbering(entity),
                 bounds=bounds(entity),
+                letterhead=letterhead(entity),
             )
             for code, entity in settings.entities.items()
         },
@@ -159,6 +161,18 @@ def firm(settings: Settings) -> Firm:
             for card in settings.rates.values()
             for rate in card.exchange
         ),
+        invoice_template=settings.invoice_template,
+    )
+
+
+def letterhead(entity: EntitySettings) -> Letterhead | None:
+    """Return what an entity's documents say of it, or None when its file does not say."""
+    if entity.letterhead is None:
+        return None
+    said = entity.letterhead.model_dump()
+    return Letterhead(
+        **said
+        | {"code": entity.code, "name": said["name"] or entity.name, "country": said["country"] or entity.country}
     )
 
 

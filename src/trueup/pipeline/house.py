@@ -10,6 +10,7 @@ from trueup.billing.schedules import Schedule
 from trueup.billing.terms import Terms
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
+from trueup.documents.issue import Letterhead
 from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
@@ -29,6 +30,7 @@ class LegalEntity:
     close_blocks  items of the month-end checklist whose findings a person must accept before the month is closed
     numbering     how it numbers its invoices and credits; None leaves that to the ERP
     bounds        outside of which an invoice is held
+    letterhead    what its documents say of it
     """
 
     code: str
@@ -39,6 +41,7 @@ class LegalEntity:
     close_blocks: frozenset[str] = frozenset()
     numbering: Numbering | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    letterhead: Letterhead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Firm:
     schedules   by contract line
     terms       see `terms_for`
     list_rates  lines of the list card
+    invoice_template  the firm's own Typst text for invoices; None takes ours
     """
 
     name: str
@@ -115,6 +119,7 @@ class Firm:
     fx_rates: Sequence[FxRate] = ()
     terms: Mapping[tuple[str, str], Terms] = field(default_factory=dict)
     list_rates: Sequence[ListLine] = ()
+    invoice_template: str | None = None
 
     def phases_of(self, package: str) -> tuple[str, ...]:
         """Return the phases a project of a package starts with."""
