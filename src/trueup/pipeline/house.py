@@ -121,6 +121,11 @@ class Firm:
     list_rates: Sequence[ListLine] = ()
     invoice_template: str | None = None
 
+    @property
+    def letterheads(self) -> Mapping[str, Letterhead]:
+        """Return the letterheads there are, by legal entity."""
+        return {code: one.letterhead for code, one in self.entities.items() if one.letterhead is not None}
+
     def phases_of(self, package: str) -> tuple[str, ...]:
         """Return the phases a project of a package starts with."""
         return self.packages[package].phases or ("Delivery",)
