@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trueup.entrypoints.api import close, events, experience, labour, problems, process, system
+from trueup.entrypoints.api import close, documents, events, experience, labour, problems, process, system
 from trueup.entrypoints.api.auth import Tokens
 from trueup.entrypoints.api.hooks import Keeper, receiver
 from trueup.entrypoints.api.openapi import describe
@@ -88,6 +88,7 @@ def _api(house: House) -> FastAPI:
         events,
         process,
         close,
+        documents,
         experience,
         labour,
         system,
