@@ -8,6 +8,7 @@ from io import BytesIO
 
 import pytest
 from pypdf import PdfReader
+from test_pages import Shape
 from typer.testing import CliRunner
 from wire import Api, call
 
@@ -245,6 +246,75 @@ def test_many_callers_at_once_share_the_one_thread_of_the_rules(clerk):
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(24)))
+
+
+@pytest.fixture(scope="module")
+def cookie(house):
+    """A signed-in reader of money."""
+    with house.database.transaction() as tx:
+        return f"trueup_token={access.issue(tx, 'Ana M', ['work:read', 'money:read'])}"
+
+
+def upload(base, cookie, raw, *, name="it.xml", site="same-origin", field="file"):
+    """Send the form as a browser does."""
+    body = (
+        f'--edge\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    ).encode() + raw + b"\r\n--edge--\r\n"  # fmt: skip
+    headers = {"Cookie": cookie, "Sec-Fetch-Site": site, "Content-Type": "multipart/form-data; boundary=edge"}
+    return call(base, "POST", "/einvoices", body, headers)
+
+
+def test_the_page_judges_a_good_a_bad_and_a_hostile_file(base, clerk, cookie):
+    good = clerk.get(f"/v1/invoices/{POSTED}/document?format=ubl").body
+    page = Shape(upload(base, cookie, good).body.decode())
+    assert "R-1001" in page.text
+    assert "every amount comes out to the last digit" in page.text
+    bad = upload(base, cookie, good.replace(b"297.83", b"297.84").replace(b"1865.33", b"1865.34"))
+    text = Shape(bad.body.decode()).text
+    assert (bad.status, "not clean" in text) == (200, True)
+    assert all(part in text for part in ("EXACT-BT-117", "BT-117", "297.84", "297.83", "0.01"))
+    hostile = upload(base, cookie, BOMB, name='<img src=x onerror="1">.xml')
+    assert (hostile.status, "unreadable" in hostile.body.decode()) == (200, True)
+    assert b"<img" not in hostile.body
+    assert b"root:" not in hostile.body
+
+
+def test_the_page_says_what_is_wrong_with_the_form_itself(base, cookie):
+    for raw, more, status, said in (
+        (b"", {}, 422, "it.xml is empty"), (b"x", {"name": ""}, 422, "Choose a file first"),
+        (b"x", {"field": "other"}, 422, "Choose a file first"), (b"x" * 10_020_000, {}, 413, "larger than 10 MB"),
+    ):  # fmt: skip
+        answer = upload(base, cookie, raw, **more)
+        assert (answer.status, said in answer.body.decode()) == (status, True), said
+    broken = {"Cookie": cookie, "Sec-Fetch-Site": "same-origin", "Content-Type": "multipart/form-data"}
+    assert call(base, "POST", "/einvoices", b"x", broken).status == 400
+
+
+def test_another_site_cannot_send_a_file_in_a_readers_name(base, cookie):
+    assert upload(base, cookie, b"<x/>", site="cross-site").status == 403
+    assert upload(base, "", b"<x/>").status == 303
+
+
+@pytest.mark.parametrize("number", [POSTED, ABROAD, CREDIT, DRAFT])
+def test_every_document_the_page_of_an_invoice_offers_can_be_had(base, cookie, number):
+    page = Shape(call(base, "GET", f"/invoices/{number}", headers={"Cookie": cookie}).body.decode())
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a" and "/document?" in attributes["href"]]
+    assert len(links) == (1 if number == DRAFT else 4)
+    for link in links:
+        answer = call(base, "GET", link, headers={"Cookie": cookie})
+        assert answer.status == 200, link
+        assert answer.headers["content-disposition"].startswith("attachment")
+
+
+def test_a_document_that_cannot_be_had_says_why_on_a_page(base, cookie):
+    for path, status, said in (
+        (f"/invoices/{DRAFT}/document?format=ubl", 422, "is a draft without a number"),
+        (f"/invoices/{POSTED}/document?format=docx", 404, "There is no format docx"),
+        ("/invoices/R-9/document", 404, "There is no invoice R-9"),
+    ):
+        answer = call(base, "GET", path, headers={"Cookie": cookie})
+        assert (answer.status, said in answer.body.decode()) == (status, True), path
 
 
 @pytest.fixture

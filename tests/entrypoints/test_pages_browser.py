@@ -18,7 +18,7 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 PATHS = (
-    "/work", "/flows", "/billing", "/projects", "/projects/X01-DE01", "/compare", "/executive", "/quarantine", "/events",
+    "/work", "/flows", "/billing", "/projects", "/projects/X01-DE01", "/compare", "/executive", "/quarantine", "/einvoices", "/events",
     "/trace?id=X0", "/invoices/X01-DE01-2026-08", "/messages/1", "/sign-in",
 )  # fmt: skip
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
