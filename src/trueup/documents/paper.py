@@ -188,7 +188,7 @@ def _line(line: Line, money: Any) -> dict[str, Any]:
         "key": line.key,
         "name": line.name,
         "detail": [part for part in (line.description, line.note, _span(line.starts_on, line.ends_on)) if part],
-        "quantity": f"{line.quantity:,f} {unit}".strip(),
+        "quantity": f"{line.quantity.normalize():,f} {unit}".strip(),
         "price": f"{money(line.price)}{per}",
         "net": money(line.net),
         "adjustments": [

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Security
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from trueup.documents.check import check
+from trueup.documents.check import MAX_SENT, SENT_SECONDS, check
 from trueup.documents.findings import Finding, Stage
 from trueup.documents.issue import issue
 from trueup.documents.make import Format, unclean
@@ -21,10 +21,6 @@ from trueup.reporting import documents
 
 router = APIRouter(prefix="/v1")
 Reader = Annotated[Caller, Security(signed_in, scopes=["money:read"])]
-
-MAX_FILE = 10_000_000
-"""Bytes of a file that is judged."""
-FILE_SECONDS = 30.0
 
 
 class Judged(BaseModel):
@@ -51,7 +47,7 @@ async def given_file(request: Request) -> bytes:
     """
     if request.headers.getlist("content-encoding"):
         raise Problem("media_type", "the file must come uncompressed")
-    return await whole_body(request, MAX_FILE, FILE_SECONDS)
+    return await whole_body(request, MAX_SENT, SENT_SECONDS)
 
 
 @router.get(

@@ -1,5 +1,6 @@
 """The page that judges e-invoices, and an invoice's documents to take along."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,13 +10,11 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
-from trueup.documents.check import check
+from trueup.documents.check import MAX_SENT, SENT_SECONDS, check
 from trueup.documents.findings import Report
 from trueup.documents.make import FORMATS
-from trueup.entrypoints.api.documents import FILE_SECONDS, MAX_FILE
-from trueup.entrypoints.api.hooks import whole_body
-from trueup.entrypoints.api.problems import Problem
 from trueup.entrypoints.web.rendering import HEADERS, show, show_bare
 from trueup.entrypoints.web.visitor import Desk, Money, own_form
 from trueup.kernel.errors import Refused
@@ -50,15 +49,20 @@ def form(desk: Money) -> Response:
 
 async def uploaded(request: Request, _: Money) -> Upload:
     """Return the file of the form; read here, so that it is never larger than allowed, and only for whom may send it."""
+    raw = bytearray()
     try:
-        raw = await whole_body(request, MAX_FILE + AROUND, FILE_SECONDS)
-    except Problem as no:
-        large = no.code == "too_large"
-        said = f"The file is larger than {MAX_FILE // 1_000_000} MB." if large else "The file came too slowly."
-        return Upload(wrong=said, status=no.status)
+        async with asyncio.timeout(SENT_SECONDS):
+            async for part in request.stream():
+                raw += part
+                if len(raw) > MAX_SENT + AROUND:
+                    return Upload(wrong=f"The file is larger than {MAX_SENT // 1_000_000} MB.", status=413)
+    except TimeoutError:
+        return Upload(wrong=f"The file was not here after {SENT_SECONDS:g} seconds.", status=408)
+    except ClientDisconnect as gone:
+        raise HTTPException(400, "The browser hung up before the file was here.") from gone
 
     async def body() -> AsyncGenerator[bytes, None]:
-        yield raw
+        yield bytes(raw)
 
     none = Upload(wrong="Choose a file first.", status=422)
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
@@ -98,7 +102,7 @@ def _page(desk: Desk, upload: Upload | None, report: Report | None) -> Response:
             status=status,
             upload=upload,
             report=report,
-            most=MAX_FILE // 1_000_000,
+            most=MAX_SENT // 1_000_000,
             rows=ROWS,
         )
 
