@@ -1,8 +1,8 @@
 """A firm's workspace and the environment, read once into frozen settings; says where each value came from.
 
 A workspace is a folder kept in git and safe to show on a projector: `trueup.yaml`, `entities/`, `mappings/`,
-`terms/`, `rates/`, `schedules/`, `intercompany.yaml`, `ownership.yaml`, `connectors/`. Secrets are references:
-`secret://env/NAME` or `secret://file/path#dotted.key`.
+`terms/`, `rates/`, `schedules/`, `intercompany.yaml`, `ownership.yaml`, `connectors/`, `templates/`. Secrets are
+references: `secret://env/NAME` or `secret://file/path#dotted.key`.
 """
 
 import json
@@ -31,6 +31,52 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _as_written(value: object) -> object:
+    """Take a number as its digits stand in the file: 0.35 is 35/100, not the float nearest to it."""
+    return str(value) if isinstance(value, float) else value
+
+
+class LetterheadSettings(_Part):
+    """What an entity's documents say of it; see `documents.issue.Letterhead` for what each key means.
+
+    name, country  as registered; the entity's own when not given
+    """
+
+    name: str | None = None
+    country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    street: str | None = None
+    more: str | None = None
+    city: str | None = None
+    post_code: str | None = None
+    region: str | None = None
+    vat_id: str | None = None
+    tax_number: str | None = None
+    registration: str | None = None
+    registration_scheme: str | None = None
+    legal_form: str | None = None
+    contact: str | None = None
+    phone: str | None = None
+    email: str | None = None
+    endpoint: str | None = None
+    endpoint_scheme: str | None = None
+    iban: str | None = None
+    bic: str | None = None
+    bank: str | None = None
+    cash_step: Annotated[Decimal | None, BeforeValidator(_as_written)] = Field(default=None, gt=0)
+    note: str | None = None
+
+    @field_validator("iban")
+    @classmethod
+    def _iban_checks_out(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        iban = given.replace(" ", "")
+        whole = 15 <= len(iban) <= 34 and iban.isascii() and iban.isalnum() and iban[:2].isupper()
+        if not whole or int("".join(str(int(sign, 36)) for sign in iban[4:] + iban[:4])) % 97 != 1:
+            raise ValueError("this is no IBAN: its check digits do not fit")
+        return given
+
+
 class EntitySettings(_Part):
     """One legal entity, `entities/CODE.yaml`.
 
@@ -43,6 +89,7 @@ class EntitySettings(_Part):
     bounds              limits outside of which an invoice is held, by name; null switches one off
                         (see `billing.brakes.Bounds`)
     adjustment_limit    value from which a second person has to agree to an adjustment, in the currency of the facts
+    letterhead          what its invoices say of it: address, VAT id, bank account; invoices need one to be made
     """
 
     code: str = Field(pattern=r"^[A-Z0-9]{2,12}$")
@@ -73,6 +120,7 @@ class EntitySettings(_Part):
 
     bounds: dict[str, int | bool | None] = {}
     adjustment_limit: Decimal = Decimal(0)
+    letterhead: LetterheadSettings | None = None
 
 
 class PackageSettings(_Part):
@@ -108,11 +156,6 @@ class PriceSettings(_Part):
 
     valid_from: date
     price: Decimal = Field(ge=0)
-
-
-def _as_written(value: object) -> object:
-    """Take a number as its digits stand in the file: 0.35 is 35/100, not the float nearest to it."""
-    return str(value) if isinstance(value, float) else value
 
 
 class ProgressSettings(_Part):
@@ -467,6 +510,7 @@ class Settings:
     workspace  folder of the firm's files
     home       folder of the hub's own data (embedded database, tokens of the demo)
     origin     setting -> where its value came from
+    invoice_template  text of `templates/invoice.typ`, the firm's own layout of invoices; None takes ours
     """
 
     workspace: Path
@@ -489,6 +533,7 @@ class Settings:
     obligations: Mapping[str, ContractObligations] = field(default_factory=dict)
     late_revenue: Literal["next_open_period", "refuse"] = "next_open_period"
     origin: Mapping[str, str] = field(default_factory=dict)
+    invoice_template: str | None = None
 
     def secret(self, reference: str) -> str:
         """Return the value behind a secret reference; a text that is none is refused.
@@ -561,6 +606,7 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
             if code not in entities:
                 raise SettingsError(f"intercompany.yaml: there is no legal entity {code} in entities/")
     ownership = workspace / "ownership.yaml"
+    layout = workspace / "templates" / "invoice.typ"
     home = Path(environment.get(f"{PREFIX}HOME", workspace / ".trueup")).resolve()
     return Settings(
         workspace=workspace,
@@ -586,6 +632,7 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         obligations=obligations,
         late_revenue=file.late_revenue,
         origin=origin,
+        invoice_template=layout.read_text("utf-8") if layout.is_file() else None,
     )
 
 

@@ -74,7 +74,7 @@ def every_page(house):
         "/billing?reason=TAX_UNDETERMINED&about=deals&all=1", "/invoices/R-1001", "/compare", "/projects",
         "/projects?entity=DE01&blocked=1", "/projects/X01-DE01", "/projects/X03-DE01", "/trace", "/trace?id=X0",
         f"/trace/{gid_of(house, 'project', 'X01-DE01')}", f"/trace/{gid_of(house, 'contract', 'X02')}",
-        "/quarantine", "/labour", "/labour?period=2026-08&entity=DE01", "/events", "/events?name=invoice.posted", *(f"/messages/{number}" for number in messages),
+        "/quarantine", "/einvoices", "/labour", "/labour?period=2026-08&entity=DE01", "/events", "/events?name=invoice.posted", *(f"/messages/{number}" for number in messages),
     ]  # fmt: skip
 
 
@@ -183,7 +183,16 @@ def test_a_refresh_with_a_dead_token_sends_the_whole_page_to_sign_in(base):
 
 def test_a_reader_without_money_sees_no_amount_and_no_way_to_one(visit, house):
     reader = visit("work:read")
-    for path in ("/billing", "/executive", "/compare", "/projects", "/projects/X01-DE01", "/invoices/R-1001"):
+    for path in (
+        "/billing",
+        "/executive",
+        "/compare",
+        "/projects",
+        "/projects/X01-DE01",
+        "/invoices/R-1001",
+        "/einvoices",
+        "/invoices/R-1001/document?format=pdf",
+    ):
         answer = reader(path)
         assert answer.status == 403
         assert "money:read" in answer.body.decode()

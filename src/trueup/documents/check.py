@@ -17,6 +17,11 @@ from trueup.documents.xml import Reader, Unreadable, parse
 MAX_PDF = 20_000_000
 """Bytes of a PDF that is opened."""
 
+MAX_SENT = 10_000_000
+"""Bytes of a file that somebody may send over the network to be judged."""
+SENT_SECONDS = 30.0
+"""How long such a file may take to come."""
+
 EXTENDED = "#conformant#"
 """A profile that adds terms of its own to the standard, and may add them to its sums."""
 

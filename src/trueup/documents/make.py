@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 from trueup.documents import cii, hybrid, paper, ubl
 from trueup.documents.check import check
-from trueup.documents.findings import Finding, sentences
+from trueup.documents.findings import Finding, Report, sentences
 from trueup.documents.invoice import EInvoice
 from trueup.documents.paper import Entry
 from trueup.kernel.errors import Refused
@@ -36,17 +35,17 @@ def make(
     entries: Sequence[Entry] = (),
     *,
     draft: bool = False,
-    template: Path | None = None,
+    template: str | None = None,
 ) -> Made:
     """Return the invoice as a document of a format.
 
     draft     the invoice is not posted: only a marked PDF can be had of it
-    template  the firm's own Typst file
+    template  the firm's own Typst text
     Raises    Refused with the findings when our own checker would not accept it, and for an e-invoice of a draft.
     """
     if draft and form != "pdf":
         raise Refused(f"{invoice.number} is a draft without a number: only format pdf can be had of it", "draft")
-    xml = ubl.write(invoice) if form == "ubl" else cii.write(invoice)
+    xml = _written(invoice, form)
     _accept(invoice, xml)
     content = xml
     if form in ("pdf", "facturx"):
@@ -67,10 +66,23 @@ def make(
     return Made(f"{_safe(invoice.number)}.{ending}", MEDIA[form], content)
 
 
+def unclean(invoice: EInvoice, form: Format) -> tuple[Finding, ...]:
+    """Return what our own checker finds wrong with the invoice in a format; nothing when it may be handed out."""
+    return _wrong(invoice, check(_written(invoice, form)))
+
+
+def _written(invoice: EInvoice, form: Format) -> bytes:
+    return ubl.write(invoice) if form == "ubl" else cii.write(invoice)
+
+
+def _wrong(invoice: EInvoice, report: Report) -> tuple[Finding, ...]:
+    return tuple(one for one in report.findings if one.severity == "error" and not _left_over(invoice, one))
+
+
 def _accept(invoice: EInvoice, xml: bytes) -> None:
     """Refuse what our own checker finds wrong, or could not check."""
     report = check(xml)
-    wrong = [one for one in report.findings if one.severity == "error" and not _left_over(invoice, one)]
+    wrong = _wrong(invoice, report)
     unmade = [f"{stage.name}: {stage.sentence}" for stage in report.stages if not stage.made]
     if wrong or unmade:
         said = "; ".join(part for part in (sentences(wrong), *unmade) if part)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 from trueup.documents.arithmetic import signed
@@ -47,25 +46,22 @@ def our_template() -> str:
     return files("trueup.documents").joinpath("templates", "invoice.typ").read_text("utf-8")
 
 
-def pdf(
-    invoice: EInvoice, entries: Sequence[Entry] = (), *, draft: bool = False, template: Path | None = None
-) -> bytes:
+def pdf(invoice: EInvoice, entries: Sequence[Entry] = (), *, draft: bool = False, template: str | None = None) -> bytes:
     """Return the invoice as PDF/A-3b.
 
     draft     mark every page: it is not posted, and not to be paid
-    template  a Typst file of the firm's own; ours when None
+    template  Typst text of the firm's own, which stands alone; ours when None
     Raises    Refused when the template cannot be set, with what Typst says.
     """
     import typst
 
-    source = our_template() if template is None else template.read_text("utf-8")
+    source = our_template() if template is None else template
     given = {"invoice": json.dumps(values(invoice, entries, draft=draft), ensure_ascii=False, sort_keys=True)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice about a firm's own template; it is shown by Typst's own tools
         try:
             made: Any = typst.Compiler(
                 source.encode(),
-                root=None if template is None else template.parent,
                 ignore_system_fonts=True,
                 sys_inputs=given,
             ).compile(
@@ -74,7 +70,7 @@ def pdf(
                 timestamp=int(datetime.combine(invoice.issued_on, time(), UTC).timestamp()),
             )
         except RuntimeError as wrong:
-            where = f"templates/{template.name}" if template else "the template"
+            where = "our template" if template is None else "templates/invoice.typ"
             raise Refused(f"{where} cannot be set: {wrong}", "template") from wrong
     if not isinstance(made, bytes):
         raise Refused("the template makes no PDF", "template")
@@ -192,7 +188,7 @@ def _line(line: Line, money: Any) -> dict[str, Any]:
         "key": line.key,
         "name": line.name,
         "detail": [part for part in (line.description, line.note, _span(line.starts_on, line.ends_on)) if part],
-        "quantity": f"{line.quantity:,f} {unit}".strip(),
+        "quantity": f"{line.quantity.normalize():,f} {unit}".strip(),
         "price": f"{money(line.price)}{per}",
         "net": money(line.net),
         "adjustments": [

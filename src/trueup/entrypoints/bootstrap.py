@@ -28,6 +28,7 @@ from trueup.billing.terms import (
 from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Connection
+from trueup.documents.issue import Letterhead
 from trueup.governance import ownership
 from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
@@ -138,6 +139,7 @@ def firm(settings: Settings) -> Firm:
                 numbering=_numbering(entity),
                 bounds=bounds(entity),
                 adjustment_limit=entity.adjustment_limit,
+                letterhead=letterhead(entity),
             )
             for code, entity in settings.entities.items()
         },
@@ -174,6 +176,7 @@ def firm(settings: Settings) -> Firm:
         ),
         obligations={code: _declaration(declared) for code, declared in settings.obligations.items()},
         late_revenue=settings.late_revenue,
+        invoice_template=settings.invoice_template,
     )
 
 
@@ -213,6 +216,17 @@ def _declaration(declared: ContractObligations) -> Declaration:
             Advance(one.key, one.received_on, one.amount, one.functional, one.functional_currency)
             for one in declared.advances
         ),
+    )
+
+
+def letterhead(entity: EntitySettings) -> Letterhead | None:
+    """Return what an entity's documents say of it, or None when its file does not say."""
+    if entity.letterhead is None:
+        return None
+    said = entity.letterhead.model_dump()
+    return Letterhead(
+        **said
+        | {"code": entity.code, "name": said["name"] or entity.name, "country": said["country"] or entity.country}
     )
 
 

@@ -12,6 +12,7 @@ from trueup.billing.schedules import Schedule
 from trueup.billing.terms import Terms
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
+from trueup.documents.issue import Letterhead
 from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
@@ -32,6 +33,7 @@ class LegalEntity:
     numbering     how it numbers its invoices and credits; None leaves that to the ERP
     bounds        outside of which an invoice is held
     adjustment_limit  value from which a second person agrees to an adjustment, in the currency of the facts
+    letterhead    what its documents say of it
     """
 
     code: str
@@ -43,6 +45,7 @@ class LegalEntity:
     numbering: Numbering | None = None
     bounds: Bounds = field(default_factory=Bounds)
     adjustment_limit: Decimal = Decimal(0)
+    letterhead: Letterhead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class Firm:
     list_rates  lines of the list card
     obligations   performance obligations by contract code; a contract without any is measured by its lines
     late_revenue  what becomes of revenue for services of a closed month
+    invoice_template  the firm's own Typst text for invoices; None takes ours
     """
 
     name: str
@@ -123,6 +127,12 @@ class Firm:
     list_rates: Sequence[ListLine] = ()
     obligations: Declarations = field(default_factory=dict)
     late_revenue: LatePolicy = "next_open_period"
+    invoice_template: str | None = None
+
+    @property
+    def letterheads(self) -> Mapping[str, Letterhead]:
+        """Return the letterheads there are, by legal entity."""
+        return {code: one.letterhead for code, one in self.entities.items() if one.letterhead is not None}
 
     def phases_of(self, package: str) -> tuple[str, ...]:
         """Return the phases a project of a package starts with."""

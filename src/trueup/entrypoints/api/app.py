@@ -18,7 +18,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trueup.entrypoints.api import adjusting, close, events, experience, labour, metrics, problems, process, system
+from trueup.entrypoints.api import (
+    adjusting,
+    close,
+    documents,
+    events,
+    experience,
+    labour,
+    metrics,
+    problems,
+    process,
+    system,
+)
 from trueup.entrypoints.api.auth import Tokens
 from trueup.entrypoints.api.hooks import Keeper, receiver
 from trueup.entrypoints.api.openapi import describe
@@ -89,6 +100,7 @@ def _api(house: House) -> FastAPI:
         adjusting,
         process,
         close,
+        documents,
         experience,
         labour,
         metrics,

@@ -22,7 +22,7 @@ and the feed of business events.
 
 * Amounts are decimals in text, days are `2026-08-31`, instants are UTC.
 * Lists: `limit`, an opaque `cursor`, and `next`, which is null at the end.
-* Every POST and PUT needs an `Idempotency-Key`; the same key and body get the same answer, marked
+* Every POST and PUT that changes something needs an `Idempotency-Key`; the same key and body get the same answer, marked
   `Idempotency-Replayed: true`.
 * Objects have an `ETag`; whoever changes one sends it back as `If-Match`.
 * Problems are RFC 9457 `application/problem+json`; their `type` leads to a page that says what to do.

@@ -16,8 +16,9 @@ The workspace of a firm: what `trueup` needs to know, and nothing secret.
 | --- | --- |
 | `trueup.yaml` | systems, price book, who owns which hold |
 | `terms/` | how lines are billed beyond the contract: increments, caps, orders, expenses |
-| `entities/` | one file per legal entity: country, currency, where it may sell |
 | `obligations/` | performance obligations of contracts whose revenue is not earned line by line: one file each |
+| `entities/` | one file per legal entity: country, currency, where it may sell, letterhead |
+| `templates/invoice.typ` | the layout of your invoices, if you want another one than ours (Typst) |
 | `ownership.yaml` | who may set which field in which status (delete it to use the default) |
 | `mappings/SYSTEM/FILE.yaml` | a mapping of ours, changed: same file name, examples inside |
 | `connectors/` | connectors of your own, on equal terms with the built-in ones |
@@ -31,6 +32,16 @@ name: {name}
 country: DE
 currency: EUR
 sells_to: [DE, FR, NL, AT]
+# What its invoices say of it. These are examples: put your own here before an invoice leaves the house.
+letterhead:
+  street: Musterweg 1
+  city: Musterstadt
+  post_code: "12345"
+  vat_id: DE288347563
+  contact: Accounts receivable
+  phone: +49 30 5550100
+  email: invoices@company.example
+  iban: DE89370400440532013000
 """
 PACKAGES = """packages:
   ADV-TM:

@@ -37,6 +37,7 @@ NAVIGATION = (
     ("work", "/work", "Work", "work:read"),
     ("flows", "/flows", "Flows", "work:read"),
     ("billing", "/billing", "Billing", "money:read"),
+    ("einvoices", "/einvoices", "E-invoices", "money:read"),
     ("projects", "/projects", "Projects", "money:read"),
     ("compare", "/compare", "Compare", "money:read"),
     ("executive", "/executive", "Executive", "money:read"),
