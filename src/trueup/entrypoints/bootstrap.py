@@ -349,5 +349,6 @@ def _told(
             continue
         role = systems[name].role
         sources = {str(next(iter(line.values()))).split(".")[0] for line in mapping.text.fields.values()}
-        found.setdefault(kind, {}).setdefault(role, set()).update(sources)
+        known_as = "invoice" if kind == "credit" else kind  # a credit is an invoice with a mapping of its own
+        found.setdefault(known_as, {}).setdefault(role, set()).update(sources)
     return found
