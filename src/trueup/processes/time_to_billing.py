@@ -14,7 +14,7 @@ from trueup.kernel.periods import last_day
 from trueup.pipeline.house import House
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import run_facts
-from trueup.store import ledger
+from trueup.store import acts, ledger
 from trueup.store.database import Tx
 
 
@@ -24,10 +24,12 @@ def billing_run(work: engine.Work, period: str, entity: str) -> Any:
     return work.step(bill, period, entity, work.key)
 
 
+@acts.looks_again
 def bill(house: House, period: str, entity: str, process: str) -> dict[str, Any]:
     """Bill what can be billed; doing it twice does it once."""
     run = run_name(period, entity)
     with house.database.transaction() as tx:
+        acts.begin(tx, "billing_run", (period, entity, process), house.edition)
         if not ledger.begin_run(tx, run, "billing", entity, period):
             return {"run": run, "already": "done"}
         facts = run_facts(tx, house.firm, entity, last_day(period), period)
