@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trueup import __version__
-from trueup.entrypoints.cli import connectors, demo, scaffold
+from trueup.entrypoints.cli import connectors, demo, rebuild, scaffold
 from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, flat, leave, say, settings, show, table
 from trueup.kernel.errors import Broken
 from trueup.kernel.money import from_units
@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("new")(scaffold.new)
+app.command("evidence")(rebuild.evidence)
+app.command("rebuild")(rebuild.rebuild)
 app.add_typer(connectors.connector, name="connector")
 app.add_typer(connectors.mapping, name="mapping")
 token = typer.Typer(help="Tokens for the API and the pages.", no_args_is_help=True)
