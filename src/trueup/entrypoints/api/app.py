@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trueup.entrypoints.api import events, experience, problems, process, system
+from trueup.entrypoints.api import events, evidence, experience, problems, process, system
 from trueup.entrypoints.api.auth import Tokens
 from trueup.entrypoints.api.hooks import Keeper, receiver
 from trueup.entrypoints.api.openapi import describe
@@ -84,7 +84,7 @@ def _api(house: House) -> FastAPI:
     for fault, answered in problems.HANDLERS.items():
         api.add_exception_handler(fault, answered)
     # Fixed paths come before those of objects: an identifier may have slashes.
-    for part in (events.router, process.router, experience.router, system.router):
+    for part in (events.router, evidence.router, process.router, experience.router, system.router):
         api.include_router(part)
     described: list[bytes] = []
 

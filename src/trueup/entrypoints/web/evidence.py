@@ -1,0 +1,24 @@
+"""The bundle an auditor rebuilds an invoice from, behind the invoice's page."""
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import Response
+
+from trueup.entrypoints.api.evidence import bundle_of
+from trueup.entrypoints.web.visitor import Money, ScopeMissing
+from trueup.kernel.errors import Broken
+
+router = APIRouter()
+
+
+@router.get("/invoices/{identifier:path}/evidence")
+def evidence_file(desk: Money, identifier: str) -> Response:
+    """Send everything the invoice depends on, for those who may see every raw byte of it."""
+    if not desk.can("cost:read"):
+        raise ScopeMissing("cost:read", desk.visitor.name)
+    try:
+        found = bundle_of(desk.house, identifier)
+    except Broken as cannot:
+        raise HTTPException(409, f"{str(cannot)[:1].upper()}{str(cannot)[1:]}.") from cannot
+    if found is None:
+        raise HTTPException(404, f"There is no invoice {identifier}.")
+    return found
