@@ -1,6 +1,7 @@
 """An auditor rebuilds invoices of every kind from raw bytes in an empty database, and one flipped byte is named."""
 
 import hashlib
+import http.client
 import io
 import json
 import zipfile
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -16,6 +18,7 @@ from typer.testing import CliRunner
 import small_firm
 from trueup.connectors.sdk.registry import Connector
 from trueup.entrypoints import rebuild
+from trueup.entrypoints.api import app
 from trueup.entrypoints.cli import main
 from trueup.kernel import clock
 from trueup.kernel.errors import Broken
@@ -25,7 +28,7 @@ from trueup.pipeline.house import Package
 from trueup.processes import milestone_billing, opportunity_to_project, time_to_billing
 from trueup.reporting import evidence_export
 from trueup.reporting.explain import explain
-from trueup.store import migrate
+from trueup.store import access, migrate
 from trueup.store.database import Database
 
 KINDS = ("X01-DE01-2026-08", "T01-DE01-2026-09", "T01-DE01-2026-10", "R01-DE01-2026-09", "R01-DE01-2026-10")
@@ -37,7 +40,7 @@ def connector_of(name: str) -> Connector:
 
 
 @contextmanager
-def fresh(postgres, name, search_path=None):
+def fresh(postgres, name):
     """An empty database, dropped afterwards."""
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name}")
@@ -328,3 +331,26 @@ def test_the_command_says_two_for_a_broken_bundle_and_names_the_message(parts, t
     )
     assert done.exit_code == 2
     assert f"message {row['number']} " in json.loads(done.stdout)["error"]
+
+
+def test_the_api_hands_out_the_bundle_only_to_those_who_may_see_pay(house, gids):
+    """Raw bytes cannot have pay taken out: `money:read` alone does not reach."""
+    with app.running(app.create(house)) as base, house.database.transaction() as tx:
+        tokens = {
+            scopes: access.issue(tx, "auditor", scopes) for scopes in (("money:read",), ("money:read", "cost:read"))
+        }
+        tx.adbc().commit()
+        answers = {}
+        for scopes, token in tokens.items():
+            place = urlsplit(base)
+            connection = http.client.HTTPConnection(place.hostname, place.port, timeout=30)
+            path = "/v1/invoices/X01-DE01-2026-08/evidence"
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            answers[scopes] = (answer.status, answer.getheader("content-type"), answer.read())
+            connection.close()
+    assert answers[("money:read",)][0] == 403
+    status, kind, content = answers[("money:read", "cost:read")]
+    assert (status, kind) == (200, "application/zip")
+    bundle = rebuild.check(rebuild.unzipped(content))
+    assert [one["gid"] for one in bundle.manifest["documents"]] == [gids["X01-DE01-2026-08"]]
