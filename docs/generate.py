@@ -17,7 +17,7 @@ from trueup.billing.holds import REASONS
 from trueup.billing.metrics import METRICS
 from trueup.connectors.sdk import registry
 from trueup.entrypoints import bootstrap
-from trueup.entrypoints.api import events, experience, process, system
+from trueup.entrypoints.api import events, evidence, experience, process, system
 from trueup.entrypoints.api.auth import SCOPES
 from trueup.entrypoints.api.openapi import describe
 from trueup.entrypoints.api.problems import KINDS as PROBLEMS
@@ -391,7 +391,7 @@ def _parameters(command: Any) -> str:
 def routes() -> str:
     """List the API's routes and scopes."""
     app = FastAPI()
-    for part in (events.router, process.router, experience.router, system.router):
+    for part in (events.router, evidence.router, process.router, experience.router, system.router):
         app.include_router(part)
     document = describe(app)
     rows = []

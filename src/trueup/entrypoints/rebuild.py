@@ -32,7 +32,7 @@ from trueup.processes import milestone_billing, opportunity_to_project, time_to_
 from trueup.processes.reactions import REACTIONS
 from trueup.reporting import evidence_export
 from trueup.reporting.evidence_export import FORMAT, JOURNAL, MANIFEST, MESSAGES, RULES, Parts, raw_name, whole
-from trueup.reporting.explain import explain
+from trueup.reporting.explain import explain, find_invoice
 from trueup.store import crosswalk, cursors, embedded, holds, inbox, migrate
 from trueup.store.crosswalk import Link
 from trueup.store.database import Database, Tx
@@ -109,6 +109,17 @@ def tzdata() -> str:
 def export(tx: Tx, gids: Sequence[str]) -> Parts:
     """Return the bundle of some documents, read in one snapshot."""
     return evidence_export.bundle(tx, gids, tzdata())
+
+
+def file_of(house: House, identifier: str) -> tuple[str, bytes] | None:
+    """Return one document's bundle as a file, name and bytes; None when there is no such invoice.
+
+    Raises    Broken when it was billed before acts were written down.
+    """
+    with house.database.transaction() as tx:
+        tx.run("set transaction isolation level repeatable read read only")
+        gid = find_invoice(tx, identifier)
+        return None if gid is None else (f"{gid}.evidence.zip", zipped(export(tx, [gid])))
 
 
 def zipped(parts: Parts) -> bytes:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 
-from trueup.entrypoints.api.evidence import bundle_of
+from trueup.entrypoints import rebuild
 from trueup.entrypoints.web.visitor import Money, ScopeMissing
 from trueup.kernel.errors import Broken
 
@@ -16,9 +16,11 @@ def evidence_file(desk: Money, identifier: str) -> Response:
     if not desk.can("cost:read"):
         raise ScopeMissing("cost:read", desk.visitor.name)
     try:
-        found = bundle_of(desk.house, identifier)
+        found = rebuild.file_of(desk.house, identifier)
     except Broken as cannot:
         raise HTTPException(409, f"{str(cannot)[:1].upper()}{str(cannot)[1:]}.") from cannot
     if found is None:
         raise HTTPException(404, f"There is no invoice {identifier}.")
-    return found
+    name, content = found
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Response(content, media_type="application/zip", headers=headers)
