@@ -17,7 +17,7 @@ from trueup.billing.holds import REASONS
 from trueup.billing.metrics import METRICS
 from trueup.connectors.sdk import registry
 from trueup.entrypoints import bootstrap
-from trueup.entrypoints.api import close, events, experience, process, system
+from trueup.entrypoints.api.app import PARTS
 from trueup.entrypoints.api.auth import SCOPES
 from trueup.entrypoints.api.openapi import describe
 from trueup.entrypoints.api.problems import KINDS as PROBLEMS
@@ -405,8 +405,8 @@ def _parameters(command: Any) -> str:
 def routes() -> str:
     """List the API's routes and scopes."""
     app = FastAPI()
-    for part in (events.router, process.router, close.router, experience.router, system.router):
-        app.include_router(part)
+    for part in PARTS:
+        app.include_router(part.router)
     document = describe(app)
     rows = []
     for path, methods in document["paths"].items():

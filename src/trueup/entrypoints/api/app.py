@@ -23,6 +23,7 @@ from trueup.entrypoints.api import (
     close,
     documents,
     events,
+    evidence,
     experience,
     labour,
     metrics,
@@ -85,6 +86,10 @@ def create(house: House) -> "Guard":
     return Guard(outer, api)
 
 
+PARTS = (events, adjusting, evidence, process, close, documents, experience, labour, metrics, system)
+"""Everything the API is made of; fixed paths come before those of objects."""
+
+
 def _api(house: House) -> FastAPI:
     """Build the API: its routes, its problems, its description."""
     api = FastAPI(title="Trueup", openapi_url=None, docs_url=None, redoc_url=None)
@@ -95,17 +100,7 @@ def _api(house: House) -> FastAPI:
     for fault, answered in problems.HANDLERS.items():
         api.add_exception_handler(fault, answered)
     # Fixed paths come before those of objects: an identifier may have slashes.
-    for part in (
-        events,
-        adjusting,
-        process,
-        close,
-        documents,
-        experience,
-        labour,
-        metrics,
-        system,
-    ):
+    for part in PARTS:
         api.include_router(part.router)
     described: list[bytes] = []
 
