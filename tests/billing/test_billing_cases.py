@@ -28,3 +28,8 @@ ENGINES = {
 def test_a_worked_example_comes_out_to_the_cent(id: str, engine: int) -> None:
     case = CASES[id]
     assert ENGINES[id][engine](case["inputs"]) == case["expected"]
+
+
+def test_every_worked_example_is_answered_by_both_engines() -> None:
+    assert set(ENGINES) == set(CASES)
+    assert all(len(engines) == 2 for engines in ENGINES.values())
