@@ -22,7 +22,7 @@ from trueup.settings import load
 from trueup.store import access
 from trueup.store.database import Database
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 POLL_SECONDS = 0.5
 SCOPES = ("objects:read", "objects:write", "role:psa", "process:run", "work:read", "ops:read", "money:read")
 """What the tests' caller may do; it speaks for the PSA."""

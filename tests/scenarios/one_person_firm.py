@@ -56,23 +56,27 @@ class OnePersonFirm:
         }  # fmt: skip
         return str(self.site.act("salesforce", "create", table="Opportunity", row=opportunity)["Id"])
 
-    def rate(self, opportunity: str, role: str, rate: str) -> None:
-        """Agree on a rate."""
+    def rate(self, opportunity: str, role: str, rate: str) -> str:
+        """Agree on a rate; return the id of its line."""
         line = {
             "Opportunity__c": opportunity, "Role__c": role, "Rate__c": rate, "CurrencyIsoCode": "USD",
             "Valid_From__c": "2026-01-01", "Valid_To__c": None,
         }  # fmt: skip
-        self.site.act("salesforce", "create", table="Rate_Card_Line__c", row=line)
+        return str(self.site.act("salesforce", "create", table="Rate_Card_Line__c", row=line)["Id"])
 
     def project(self, code: str) -> str:
-        """Win a deal with a rate for consultants; return the id of the workspace the hub makes."""
+        """Win a deal with a rate for consultants; return the id of the workspace the hub makes.
+
+        The rate is waited for too: a deal and its rates come by different polls, in either order.
+        """
         opportunity = self.deal(code)
-        self.rate(opportunity, "Consultant", RATE)
+        rate = self.rate(opportunity, "Consultant", RATE)
         self.site.act("salesforce", "edit", table="Opportunity", id=opportunity, changes={"StageName": "Closed Won"})
         workspace = eventually(
             lambda: self.site.act("kantata", "titled", table="workspaces", start=f"{code}-{ENTITY}"), "a workspace"
         )
         self.site.act("kantata", "set_status", workspace_id=workspace["id"], message="In Progress")
+        eventually(lambda: self.held("rate_line", "salesforce", "Rate_Card_Line__c", rate), "the rate")
         return str(workspace["id"])
 
     def opportunity(self, code: str) -> str:
