@@ -17,7 +17,7 @@ from trueup.billing.holds import REASONS
 from trueup.billing.metrics import METRICS
 from trueup.connectors.sdk import registry
 from trueup.entrypoints import bootstrap
-from trueup.entrypoints.api import events, experience, process, system
+from trueup.entrypoints.api.app import PARTS
 from trueup.entrypoints.api.auth import SCOPES
 from trueup.entrypoints.api.openapi import describe
 from trueup.entrypoints.api.problems import KINDS as PROBLEMS
@@ -28,7 +28,7 @@ from trueup.mapping.file import load as load_mapping
 from trueup.mapping.verbs import VERBS
 from trueup.model.events import CATALOGUE, type_name
 from trueup.model.kinds import KINDS
-from trueup.settings import EntitySettings, schema
+from trueup.settings import ContractObligations, EntitySettings, RatesSettings, ScheduleSettings, TermsSettings, schema
 
 PLACE = Path(__file__).with_name("reference")
 NOTE = "<!-- Written by docs/generate.py from the code; change the code and run `make docs`. -->"
@@ -315,10 +315,24 @@ def metrics() -> str:
     """List the figures on the pages."""
     start = "Vendors divide by different things under one name, so a figure is never shown without its sentence."
     rows = [
-        (m.title, f"`{m.name}`", m.unit, m.per, m.definition, f"{m.formula} (version {m.version})")
+        (
+            m.title,
+            f"`{m.name}`",
+            m.unit,
+            m.per,
+            m.definition,
+            f"{m.formula} (version {m.version})",
+            m.numerator,
+            m.denominator or "",
+            m.owner,
+        )
         for m in METRICS.values()
     ]
-    return page("Metrics", start, table(("figure", "name", "unit", "per", "definition", "formula"), rows))
+    return page(
+        "Metrics",
+        start,
+        table(("figure", "name", "unit", "per", "definition", "formula", "numerator", "denominator", "owner"), rows),
+    )
 
 
 def processes() -> str:
@@ -391,8 +405,8 @@ def _parameters(command: Any) -> str:
 def routes() -> str:
     """List the API's routes and scopes."""
     app = FastAPI()
-    for part in (events.router, process.router, experience.router, system.router):
-        app.include_router(part)
+    for part in PARTS:
+        app.include_router(part.router)
     document = describe(app)
     rows = []
     for path, methods in document["paths"].items():
@@ -432,7 +446,9 @@ def settings() -> str:
     """Describe the workspace's file."""
     start = (
         "A workspace is a folder, kept in git and without secrets: `trueup.yaml`, one file per legal entity in "
-        "`entities/`, and where wanted `ownership.yaml`, `mappings/SYSTEM/FILE.yaml` (overlays) and `connectors/`. "
+        "`entities/`, and where wanted `schedules/`, `obligations/CONTRACT.yaml`, `ownership.yaml`, "
+        "`mappings/SYSTEM/FILE.yaml` (overlays), `terms/NAME.yaml` (how lines are billed), `rates/NAME.yaml` (list card, "
+        "exchange rates), `intercompany.yaml` and `connectors/`. "
         "A credential is a reference: `secret://env/NAME` or `secret://file/path#dotted.key`.\n\n"
         "From the environment: `TRUEUP_WORKSPACE` (the folder), `TRUEUP_DATABASE` (`embedded` or a PostgreSQL URL), "
         "`TRUEUP_LISTEN` (host and port), `TRUEUP_HOME` (the hub's own data)."
@@ -446,7 +462,17 @@ def settings() -> str:
         entity["description"],
         _setting_rows(entity),
     ]
-    for name, nested in shape.get("$defs", {}).items():
+    schedule = ScheduleSettings.model_json_schema()
+    parts += ["## schedules/ANY.yaml", schedule["description"].split("\n\n")[0], _setting_rows(schedule)]
+    for name, nested in schedule["$defs"].items():
+        parts += [f"## {name}", nested.get("description", ""), _setting_rows(nested)]
+    for model, title in ((TermsSettings, "terms/NAME.yaml"), (RatesSettings, "rates/NAME.yaml")):
+        described = model.model_json_schema()
+        parts += [f"## {title}", described["description"], _setting_rows(described)]
+        shape.setdefault("$defs", {}).update(described.get("$defs", {}))
+    declared = ContractObligations.model_json_schema()
+    parts += ["## obligations/CONTRACT.yaml", declared["description"].split("\n\n")[0], _setting_rows(declared)]
+    for name, nested in (shape.get("$defs", {}) | declared.get("$defs", {})).items():
         parts += [f"## {name}", nested.get("description", "").split("\n\n")[0], _setting_rows(nested)]
     return page("Settings", start, *parts)
 

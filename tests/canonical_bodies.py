@@ -92,7 +92,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "applications": [{"invoice": INVOICE, "amount": "331.12"}], "status": "applied",
     },
     "revenue_schedule": {
-        "contract": CONTRACT, "line_key": "D07-L1", "method": "as_invoiced", "currency": "EUR", "legal_entity": "DE01",
+        "contract": CONTRACT, "obligation": "SUPPORT", "line_key": "D07-L1", "method": "as_invoiced", "currency": "EUR", "legal_entity": "DE01",
         "periods": [
             {"period": "2026-08", "recognised": "278.25", "billed": "278.25", "deferred": "0.00", "unbilled": "0.00"}
         ],

@@ -16,6 +16,7 @@ from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.registry import Connector
 from trueup.connectors.sdk.wire import Connection, Page, Raw, Receipt, Record
+from trueup.documents.issue import Letterhead
 from trueup.entrypoints.bootstrap import default_ownership
 from trueup.governance import ownership
 from trueup.kernel.errors import Refused
@@ -33,6 +34,10 @@ from trueup.store.inbox import Arrival
 
 MONTH = "2026-08"
 ENTITY = "DE01"
+LETTERHEAD = Letterhead(
+    ENTITY, "Small GmbH", "DE", street="Kleine Gasse 3", city="Bremen", post_code="28195", vat_id="DE312058744",
+    contact="Debitoren", phone="+49 421 5550100", email="rechnung@small.example", iban="DE89370400440532013000",
+)  # fmt: skip
 EXAMPLE = "examples: [{is: none, in: {}, problems: [any missing]}]"
 
 SYSTEMS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -310,7 +315,7 @@ def build(database: Database) -> House:
         systems[name] = System(name, facts.role, Connector(facts, Path(), Desk, None, {}, {}), client)
     firm = Firm(
         "Small Firm",
-        {ENTITY: LegalEntity(ENTITY, "Small GmbH", "DE", "EUR", frozenset({"DE", "FR"}))},
+        {ENTITY: LegalEntity(ENTITY, "Small GmbH", "DE", "EUR", frozenset({"DE", "FR"}), letterhead=LETTERHEAD)},
         {
             "ADV-TM": Package(
                 "ADV-TM", "Advice", "Advisory", "Consulting", frozenset({"time_and_materials"}), "as_invoiced"

@@ -1,18 +1,22 @@
 """A firm's workspace and the environment, read once into frozen settings; says where each value came from.
 
 A workspace is a folder kept in git and safe to show on a projector: `trueup.yaml`, `entities/`, `mappings/`,
-`ownership.yaml`, `connectors/`. Secrets are references: `secret://env/NAME` or `secret://file/path#dotted.key`.
+`terms/`, `rates/`, `schedules/`, `intercompany.yaml`, `ownership.yaml`, `connectors/`, `templates/`. Secrets are
+references: `secret://env/NAME` or `secret://file/path#dotted.key`.
 """
 
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from difflib import get_close_matches
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -27,14 +31,96 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _as_written(value: object) -> object:
+    """Take a number as its digits stand in the file: 0.35 is 35/100, not the float nearest to it."""
+    return str(value) if isinstance(value, float) else value
+
+
+class LetterheadSettings(_Part):
+    """What an entity's documents say of it; see `documents.issue.Letterhead` for what each key means.
+
+    name, country  as registered; the entity's own when not given
+    """
+
+    name: str | None = None
+    country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    street: str | None = None
+    more: str | None = None
+    city: str | None = None
+    post_code: str | None = None
+    region: str | None = None
+    vat_id: str | None = None
+    tax_number: str | None = None
+    registration: str | None = None
+    registration_scheme: str | None = None
+    legal_form: str | None = None
+    contact: str | None = None
+    phone: str | None = None
+    email: str | None = None
+    endpoint: str | None = None
+    endpoint_scheme: str | None = None
+    iban: str | None = None
+    bic: str | None = None
+    bank: str | None = None
+    cash_step: Annotated[Decimal | None, BeforeValidator(_as_written)] = Field(default=None, gt=0)
+    note: str | None = None
+
+    @field_validator("iban")
+    @classmethod
+    def _iban_checks_out(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        iban = given.replace(" ", "")
+        whole = 15 <= len(iban) <= 34 and iban.isascii() and iban.isalnum() and iban[:2].isupper()
+        if not whole or int("".join(str(int(sign, 36)) for sign in iban[4:] + iban[:4])) % 97 != 1:
+            raise ValueError("this is no IBAN: its check digits do not fit")
+        return given
+
+
 class EntitySettings(_Part):
-    """One legal entity, `entities/CODE.yaml`. `sells_to` lists countries it is registered to sell into."""
+    """One legal entity, `entities/CODE.yaml`.
+
+    sells_to            countries it is registered to sell into
+    numbering           who numbers its invoices and credits: the ERP, or the hub when the ERP confirms the posting
+    number_prefixes     document type -> what stands before the ordinal, with {entity} and {year}
+    number_digits       the ordinal is written with at least this many
+    fiscal_year_starts  month in which its fiscal years begin; a year is named by the calendar year it begins in
+    close_blocks        items of the month-end checklist whose findings must be accepted before the month is closed
+    bounds              limits outside of which an invoice is held, by name; null switches one off
+                        (see `billing.brakes.Bounds`)
+    adjustment_limit    value from which a second person has to agree to an adjustment, in the currency of the facts
+    letterhead          what its invoices say of it: address, VAT id, bank account; invoices need one to be made
+    """
 
     code: str = Field(pattern=r"^[A-Z0-9]{2,12}$")
     name: str
     country: str = Field(pattern=r"^[A-Z]{2}$")
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     sells_to: list[str]
+    numbering: Literal["erp", "hub"] = "erp"
+    number_prefixes: dict[Literal["invoice", "credit"], str] = {}
+    number_digits: int = Field(default=6, ge=1, le=12)
+    fiscal_year_starts: int = Field(default=1, ge=1, le=12)
+    close_blocks: list[
+        Literal["unapproved", "holds", "unbilled", "drafts", "tie_out", "accruals", "revenue", "journals", "numbers"]
+    ] = []
+
+    @field_validator("number_prefixes")
+    @classmethod
+    def _prefixes_tell_years_apart(cls, given: dict[str, str]) -> dict[str, str]:
+        for kind, pattern in given.items():
+            rest = pattern.replace("{entity}", "").replace("{year}", "")
+            if "{year}" not in pattern or "{" in rest or "}" in rest:
+                raise ValueError(
+                    f"the prefix of {kind} needs {{year}}, may have {{entity}}, and nothing else in braces"
+                )
+        if len(set(given.values())) < len(given):
+            raise ValueError("two document types have the same prefix: their numbers would meet")
+        return given
+
+    bounds: dict[str, int | bool | None] = {}
+    adjustment_limit: Decimal = Decimal(0)
+    letterhead: LetterheadSettings | None = None
 
 
 class PackageSettings(_Part):
@@ -65,8 +151,348 @@ class SystemSettings(_Part):
     concurrency: int | None = Field(default=None, gt=0)
 
 
+class PriceSettings(_Part):
+    """What a whole period of service costs from a day on."""
+
+    valid_from: date
+    price: Decimal = Field(ge=0)
+
+
+class ProgressSettings(_Part):
+    """How far the work had come on a day: `0.35` or `1/3`."""
+
+    on: date
+    share: Annotated[Fraction, BeforeValidator(_as_written)] = Field(ge=0, le=1)
+
+
+class ScheduleSettings(_Part):
+    """How one contract line is billed by the calendar or by progress, `schedules/*.yaml`.
+
+    kind          instalments, percent_complete or service_period
+    starts_on     month of the first instalment, or first day of service
+    ends_on       last day of service, counted
+    amount        to be billed in all; absent takes the amount of the contract line with its change orders
+    anchor_day    day of the month on which a period of service begins; 31 is the last day of every month
+    lead_days     service billed in advance: so many days before the period begins
+    prices        service: price of a whole period, from the first day of service on
+    progress      percent complete: statements, each with its day
+    """
+
+    line: str
+    kind: Literal["instalments", "percent_complete", "service_period"]
+    starts_on: date
+    ends_on: date | None = None
+    amount: Decimal | None = Field(default=None, ge=0)
+    count: int = Field(default=1, ge=1)
+    every_months: int = Field(default=1, ge=1)
+    anchor_day: int = Field(default=1, ge=1, le=31)
+    due: Literal["advance", "arrears"] = "arrears"
+    lead_days: int = Field(default=0, ge=0)
+    proration: Literal["actual_days", "thirty_360", "whole_month", "none"] = "actual_days"
+    prices: list[PriceSettings] = []
+    progress: list[ProgressSettings] = []
+
+
+class TransferPriceSettings(_Part):
+    """One transfer price: what a lender charges a borrower from a day on.
+
+    value  0.1 for 10 % (cost_plus, share), or an amount per hour in the lender's currency (fixed)
+    """
+
+    lender: str
+    borrower: str
+    rule: Literal["cost_plus", "share", "fixed"]
+    value: Decimal = Field(ge=0, max_digits=15, decimal_places=6)
+    valid_from: date
+
+
+class Intercompany(_Part):
+    """`intercompany.yaml`; a firm without it lends nobody."""
+
+    transfer_prices: list[TransferPriceSettings] = []
+
+
+class IncrementSettings(_Part):
+    """To what time is rounded before it is priced."""
+
+    minutes: int = Field(default=1, ge=1)
+    direction: Literal["up", "nearest", "down"] = "up"
+    scope: Literal["entry", "day_per_task", "line"] = "entry"
+
+
+class TimeTypeSettings(_Part):
+    """Multipliers of a kind of hour."""
+
+    bill: Decimal = Field(default=Decimal(1), ge=0, decimal_places=3)
+    cost: Decimal = Field(default=Decimal(1), ge=0, decimal_places=3)
+
+
+class OvertimeSettings(_Part):
+    """When an hour counts more."""
+
+    after_daily_minutes: int | None = Field(default=None, ge=0)
+    after_weekly_minutes: int | None = Field(default=None, ge=0)
+    multiplier: Decimal = Field(default=Decimal("1.5"), ge=0, decimal_places=3)
+    stack: Literal["add", "multiply", "max"] = "max"
+    accepted: bool = True
+
+
+class TaskCapSettings(_Part):
+    """All time that may be billed on one task in total; `task` is its gid."""
+
+    task: str
+    amount: Decimal = Field(ge=0)
+
+
+class StepSettings(_Part):
+    """One tier of a price by volume."""
+
+    up_to_hours: Decimal | None = Field(default=None, gt=0)
+    rate: Decimal = Field(ge=0)
+
+
+class TiersSettings(_Part):
+    """A price by volume, in place of the rate lines; ascending, the last step without end."""
+
+    kind: Literal["graduated", "volume"]
+    per: Literal["total", "month"] = "total"
+    steps: list[StepSettings] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "TiersSettings":
+        ends = [step.up_to_hours for step in self.steps]
+        finite = [end for end in ends[:-1] if end is not None]
+        if ends[-1] is not None or len(finite) != len(ends) - 1 or finite != sorted(set(finite)):
+            raise ValueError("steps must ascend, and the last one has no up_to_hours")
+        return self
+
+
+class OrderSettings(_Part):
+    """A purchase order of the client; `amount` is the whole of it, what is billed on it is taken off by itself."""
+
+    number: str
+    amount: Decimal = Field(ge=0)
+    valid_from: date | None = None
+    valid_to: date | None = None
+    priority: int = 1
+
+
+class ExpenseSettings(_Part):
+    """How expenses of one category are charged on."""
+
+    billable: bool | None = None
+    treatment: Literal["principal", "agent"] = "principal"
+    markup_share: Decimal | None = Field(default=None, ge=0, decimal_places=6)
+    markup_cap: Decimal | None = Field(default=None, ge=0)
+    receipt_threshold: Decimal | None = Field(default=None, ge=0)
+    policy_limit: Decimal | None = Field(default=None, ge=0)
+    recoverable_share: Decimal = Field(default=Decimal(0), ge=0, decimal_places=6)
+
+
+class ExchangeSettings(_Part):
+    """In which currency the work is priced, and on which day's rate it becomes the currency of the invoice."""
+
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    policy: Literal["service_date", "period_average", "invoice_date", "fixed"] = "service_date"
+    rate: Decimal | None = Field(default=None, gt=0, decimal_places=8)
+
+    @model_validator(mode="after")
+    def _fixed_has_a_rate(self) -> "ExchangeSettings":
+        if (self.policy == "fixed") != (self.rate is not None):
+            raise ValueError("a rate belongs to the policy fixed, and only to it")
+        return self
+
+
+class PayerSettings(_Part):
+    """Who pays a share; `customer` is its gid."""
+
+    customer: str
+    share: Decimal = Field(gt=0)
+
+
+class RateOrderSettings(_Part):
+    """Which rate line wins; each list is best first."""
+
+    tiers: tuple[Literal["negotiated", "list"], Literal["negotiated", "list"]] = ("negotiated", "list")
+    by: tuple[Literal["who", "where"], Literal["who", "where"]] = ("who", "where")
+
+
+class AppliesTo(_Part):
+    """For what terms hold: one of line, contract or package; none of them for everything else."""
+
+    line: str | None = None
+    contract: str | None = None
+    package: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "AppliesTo":
+        if sum(value is not None for value in (self.line, self.contract, self.package)) > 1:
+            raise ValueError("name one of line, contract and package")
+        return self
+
+
+class TermsSettings(_Part):
+    """How a contract line is billed beyond what the contract says, `terms/NAME.yaml`. Shares: 0.05 is five per cent."""
+
+    applies_to: AppliesTo = AppliesTo()
+    rate_order: RateOrderSettings = RateOrderSettings()
+    increment: IncrementSettings = IncrementSettings()
+    minimum_minutes_per_day: int = Field(default=0, ge=0)
+    hours_2dp_first: bool = False
+    time_types: dict[str, TimeTypeSettings] = {}
+    overtime: OvertimeSettings | None = None
+    daily_cap_minutes: int | None = Field(default=None, ge=0)
+    cap_policy: Literal["split", "stop_before", "warn_only"] = "split"
+    warn_at: list[int] = [75, 90, 100]
+    task_caps: list[TaskCapSettings] = []
+    discount_share: Decimal = Field(default=Decimal(0), ge=0, le=1, decimal_places=6)
+    tiers: TiersSettings | None = None
+    header_discount_share: Decimal = Field(default=Decimal(0), ge=0, le=1, decimal_places=6)
+    monthly_minimum: Decimal | None = Field(default=None, ge=0)
+    po_required: bool = False
+    purchase_orders: list[OrderSettings] = []
+    expenses: dict[str, ExpenseSettings] = {}
+    exchange: ExchangeSettings | None = None
+    split_by: list[Literal["project", "contract", "period", "po"]] = ["project"]
+    lines_by: list[Literal["project", "role", "person", "week", "task"]] = Field(default=["role"], min_length=1)
+    payers: list[PayerSettings] = []
+    late_work: Literal["redate", "hold"] = "redate"
+
+
+class ListRate(_Part):
+    """A line of the list card: a price per hour for a role, a person, or anybody."""
+
+    role: str | None = None
+    resource: str | None = None
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    rate: Decimal = Field(ge=0)
+    valid_from: date
+    valid_to: date | None = None
+
+
+class ExchangeRate(_Part):
+    """A published exchange rate: `rate` units of `to` for one of `base`."""
+
+    base: str = Field(pattern=r"^[A-Z]{3}$")
+    to: str = Field(pattern=r"^[A-Z]{3}$")
+    purpose: Literal["day", "average"] = "day"
+    day: date
+    rate: Decimal = Field(gt=0, decimal_places=8)
+    source: str
+
+
+class RatesSettings(_Part):
+    """List rates and exchange rates, `rates/NAME.yaml`."""
+
+    lines: list[ListRate] = []
+    exchange: list[ExchangeRate] = []
+
+
+class TermSettings(_Part):
+    """A modification of a performance obligation, or a new estimate of its variable consideration.
+
+    kind    separate (its price, from that day), prospective, catch_up or variable
+    amount  added to the price, in the contract's currency
+    """
+
+    effective_on: date
+    kind: Literal["separate", "prospective", "catch_up", "variable"]
+    amount: Decimal = Decimal(0)
+    service_to: date | None = None
+
+
+class QuantitySettings(_Part):
+    """What was done by a day, or is expected in all as believed from a day on: money for cost, accepted and materials."""
+
+    effective_on: date
+    measure: Literal["cost", "hours", "pieces", "materials", "accepted"]
+    quantity: Decimal = Field(ge=0)
+
+
+class RebateSettings(_Part):
+    """A volume rebate: `share` of what exceeds the threshold, as expected from a day on."""
+
+    effective_on: date
+    expected: Decimal = Field(ge=0)
+    threshold: Decimal = Field(ge=0)
+    share: Decimal = Field(ge=0, le=1, decimal_places=6)
+
+
+class AdvanceSettings(_Part):
+    """A payment before performance in foreign currency; `functional` is its value at the rate of the day it came."""
+
+    key: str
+    received_on: date
+    amount: Decimal = Field(gt=0)
+    functional: Decimal = Field(gt=0)
+    functional_currency: str = Field(pattern=r"^[A-Z]{3}$")
+
+
+class ObligationSettings(_Part):
+    """One performance obligation of a contract.
+
+    line              key of the contract line it is billed on
+    price             its own, or its share of the contract's price by `standalone_price`
+    convention        days or months (with half months at the ends), for the method ratable
+    completed_on      day the client took control, for point_in_time and at_completion
+    measured_from     time: approved time and expenses of the contract; listed: only what stands under `performed`
+    """
+
+    key: str
+    line: str
+    method: Literal[
+        "as_invoiced", "milestone", "hours", "ratable", "cost_to_cost", "units", "point_in_time", "at_completion"
+    ]
+    price: Decimal | None = None
+    standalone_price: Decimal | None = Field(default=None, gt=0)
+    convention: Literal["days", "months"] = "days"
+    service_from: date | None = None
+    service_to: date | None = None
+    completed_on: date | None = None
+    measured_from: Literal["time", "listed"] = "time"
+    modifications: list[TermSettings] = []
+    estimates: list[QuantitySettings] = []
+    performed: list[QuantitySettings] = []
+    rebates: list[RebateSettings] = []
+
+
+class ContractObligations(_Part):
+    """The performance obligations of one contract, `obligations/CONTRACT.yaml`.
+
+    contract  its code
+    price     transaction price, shared over the obligations by their standalone prices
+    starts_on day the price is in force from
+    """
+
+    contract: str
+    starts_on: date
+    price: Decimal | None = None
+    obligations: list[ObligationSettings] = Field(min_length=1)
+    advances: list[AdvanceSettings] = []
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        keys = [one.key for one in self.obligations]
+        if len(set(keys)) < len(keys):
+            raise ValueError("two obligations have the same key")
+        separate = [one.key for one in self.obligations if any(term.kind == "separate" for term in one.modifications)]
+        for one in self.obligations:
+            if one.method == "as_invoiced" or one.key in separate:
+                continue
+            if one.price is None and (self.price is None or one.standalone_price is None):
+                raise ValueError(f"{one.key} needs a price, or a standalone_price and a price of the contract")
+        for method in ("as_invoiced", "milestone"):
+            lines = [one.line for one in self.obligations if one.method == method]
+            if len(set(lines)) < len(lines):
+                raise ValueError(f"only one obligation of a line can be measured by {method}")
+        return self
+
+
 class File(_Part):
-    """`trueup.yaml`."""
+    """`trueup.yaml`.
+
+    late_revenue  what becomes of revenue for services of a closed month: next_open_period or refuse
+    """
 
     company: str
     database: str = "embedded"
@@ -74,6 +500,7 @@ class File(_Part):
     packages: dict[str, PackageSettings]
     systems: dict[str, SystemSettings]
     owners: dict[str, str] = {}
+    late_revenue: Literal["next_open_period", "refuse"] = "next_open_period"
 
 
 @dataclass(frozen=True)
@@ -83,6 +510,7 @@ class Settings:
     workspace  folder of the firm's files
     home       folder of the hub's own data (embedded database, tokens of the demo)
     origin     setting -> where its value came from
+    invoice_template  text of `templates/invoice.typ`, the firm's own layout of invoices; None takes ours
     """
 
     workspace: Path
@@ -98,7 +526,14 @@ class Settings:
     ownership: str | None
     overlays: Mapping[str, str]
     connector_folders: tuple[Path, ...]
+    schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)
+    transfer_prices: tuple[TransferPriceSettings, ...] = ()
+    terms: Mapping[str, TermsSettings] = field(default_factory=dict)
+    rates: Mapping[str, RatesSettings] = field(default_factory=dict)
+    obligations: Mapping[str, ContractObligations] = field(default_factory=dict)
+    late_revenue: Literal["next_open_period", "refuse"] = "next_open_period"
     origin: Mapping[str, str] = field(default_factory=dict)
+    invoice_template: str | None = None
 
     def secret(self, reference: str) -> str:
         """Return the value behind a secret reference; a text that is none is refused.
@@ -145,6 +580,14 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         entities[entity.code] = entity
     if not entities:
         raise SettingsError("entities/: at least one legal entity is needed")
+    obligations: dict[str, ContractObligations] = {}
+    for one in sorted((workspace / "obligations").glob("*.yaml")):
+        declared = _read(one, ContractObligations)
+        if declared.contract in obligations:
+            raise SettingsError(
+                f"obligations/{one.name}: {declared.contract} has its obligations in another file already"
+            )
+        obligations[declared.contract] = declared
     origin = {"company": "trueup.yaml", "entities": "entities/", "systems": "trueup.yaml", "packages": "trueup.yaml"}
     database, listen = file.database, file.listen
     origin["database"] = origin["listen"] = "trueup.yaml"
@@ -156,7 +599,14 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
     host, _, port = listen.rpartition(":")
     if not port.isdigit():
         raise SettingsError(f"listen: {listen!r} is not HOST:PORT")
+    prices = workspace / "intercompany.yaml"
+    transfer_prices = _read(prices, Intercompany).transfer_prices if prices.is_file() else []
+    for price in transfer_prices:
+        for code in (price.lender, price.borrower):
+            if code not in entities:
+                raise SettingsError(f"intercompany.yaml: there is no legal entity {code} in entities/")
     ownership = workspace / "ownership.yaml"
+    layout = workspace / "templates" / "invoice.typ"
     home = Path(environment.get(f"{PREFIX}HOME", workspace / ".trueup")).resolve()
     return Settings(
         workspace=workspace,
@@ -174,15 +624,44 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
             f"{one.parent.name}/{one.name}": one.read_text("utf-8")
             for one in sorted((workspace / "mappings").glob("*/*.yaml"))
         },
+        transfer_prices=tuple(transfer_prices),
         connector_folders=(workspace / "connectors",) if (workspace / "connectors").is_dir() else (),
+        schedules=_schedules(workspace),
+        terms=_terms(workspace),
+        rates={one.stem: _read(one, RatesSettings) for one in sorted((workspace / "rates").glob("*.yaml"))},
+        obligations=obligations,
+        late_revenue=file.late_revenue,
         origin=origin,
+        invoice_template=layout.read_text("utf-8") if layout.is_file() else None,
     )
+
+
+def _schedules(workspace: Path) -> dict[str, ScheduleSettings]:
+    found: dict[str, ScheduleSettings] = {}
+    for path in sorted((workspace / "schedules").glob("*.yaml")):
+        schedule = _read(path, ScheduleSettings)
+        if schedule.line in found:
+            raise SettingsError(f"schedules/{path.name}: line: {schedule.line} has a schedule in another file already")
+        found[schedule.line] = schedule
+    return found
+
+
+def _terms(workspace: Path) -> dict[str, TermsSettings]:
+    found: dict[str, TermsSettings] = {}
+    said: dict[AppliesTo, str] = {}
+    for one in sorted((workspace / "terms").glob("*.yaml")):
+        terms = _read(one, TermsSettings)
+        if terms.applies_to in said:
+            raise SettingsError(f"terms/{one.name}: applies_to: terms/{said[terms.applies_to]} holds for the same")
+        said[terms.applies_to] = one.name
+        found[one.stem] = terms
+    return found
 
 
 def _read(path: Path, shape: type[Any]) -> Any:
     where = f"{path.parent.name}/{path.name}" if path.name != "trueup.yaml" else path.name
     try:
-        return shape.model_validate(YAML(typ="safe", pure=True).load(path.read_text("utf-8")))
+        return shape.model_validate(YAML(typ="safe", pure=True).load(path.read_text("utf-8")) or {})
     except YAMLError as wrong:
         raise SettingsError(f"{where}: {wrong}") from wrong
     except ValidationError as wrong:

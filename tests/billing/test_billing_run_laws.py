@@ -2,12 +2,12 @@
 
 import contract_sets
 import polars as pl
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trueup.billing.buckets import broken_laws, settle
 from trueup.billing.frames import RunFacts, RunPlan
+from trueup.billing.reference import run as reference
 from trueup.billing.run import plan_run
 from trueup.kernel.periods import last_day
 
@@ -27,6 +27,31 @@ def test_the_vectorised_run_and_the_reference_agree_to_the_last_unit(facts: RunF
     assert plan.holds == expected.holds
     assert plan.lines == expected.lines
     assert plan.invoices == expected.invoices
+
+
+@many
+@given(contract_sets.termed_facts())
+def test_both_engines_agree_to_the_last_unit_whatever_the_terms_say(facts: RunFacts) -> None:
+    plan = reference.seen(plan_run(facts, END, PERIOD))
+    expected = reference.plan_run(facts, END, PERIOD)
+    assert plan.charges == expected.charges
+    assert plan.holds == expected.holds
+    assert plan.lines == expected.lines
+    assert plan.invoices == expected.invoices
+
+
+@some
+@given(contract_sets.termed_facts())
+def test_terms_lose_no_minute_and_no_cent(facts: RunFacts) -> None:
+    assert broken_laws(facts, plan_run(facts, END, PERIOD), END) == []
+
+
+@some
+@given(contract_sets.termed_facts(fresh=True))
+def test_a_second_run_bills_nothing_new_whatever_the_terms_say(facts: RunFacts) -> None:
+    first = plan_run(facts, END, PERIOD)
+    second = plan_run(settle(facts, first), END, PERIOD)
+    assert second.invoices.is_empty()
 
 
 @some

@@ -1,6 +1,7 @@
 """The pages over a real server and database: who may see what, what they show, and that nothing foreign gets in."""
 
 import hashlib
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +12,8 @@ from wire import call
 
 import small_firm
 from small_firm import gid_of
+from trueup.entrypoints.cli import metrics as metrics_command
+from trueup.entrypoints.cli.output import flat
 from trueup.entrypoints.web import pages as pages_module
 from trueup.store import access, migrate
 from trueup.store.database import Database
@@ -67,11 +70,11 @@ def every_page(house):
     with house.database.transaction() as tx:
         messages = [row["number"] for row in tx.rows("select number from inbox order by number")]
     return [
-        "/work", "/flows", "/executive", "/billing", "/billing?reason=APPROVAL_MISSING", "/billing?show=differ",
+        "/work", "/flows", "/executive", "/metrics", "/billing", "/billing?reason=APPROVAL_MISSING", "/billing?show=differ",
         "/billing?reason=TAX_UNDETERMINED&about=deals&all=1", "/invoices/R-1001", "/compare", "/projects",
         "/projects?entity=DE01&blocked=1", "/projects/X01-DE01", "/projects/X03-DE01", "/trace", "/trace?id=X0",
         f"/trace/{gid_of(house, 'project', 'X01-DE01')}", f"/trace/{gid_of(house, 'contract', 'X02')}",
-        "/quarantine", "/events", "/events?name=invoice.posted", *(f"/messages/{number}" for number in messages),
+        "/quarantine", "/einvoices", "/labour", "/labour?period=2026-08&entity=DE01", "/events", "/events?name=invoice.posted", *(f"/messages/{number}" for number in messages),
     ]  # fmt: skip
 
 
@@ -180,11 +183,28 @@ def test_a_refresh_with_a_dead_token_sends_the_whole_page_to_sign_in(base):
 
 def test_a_reader_without_money_sees_no_amount_and_no_way_to_one(visit, house):
     reader = visit("work:read")
-    for path in ("/billing", "/executive", "/compare", "/projects", "/projects/X01-DE01", "/invoices/R-1001"):
+    for path in (
+        "/billing",
+        "/executive",
+        "/compare",
+        "/projects",
+        "/projects/X01-DE01",
+        "/invoices/R-1001",
+        "/einvoices",
+        "/invoices/R-1001/document?format=pdf",
+    ):
         answer = reader(path)
         assert answer.status == 403
         assert "money:read" in answer.body.decode()
-    for path in ("/work", "/flows", "/quarantine", "/events", f"/trace/{gid_of(house, 'invoice', 'X01-DE01-2026-08')}"):
+    for path in (
+        "/work",
+        "/flows",
+        "/quarantine",
+        "/labour",
+        "/labour?period=2026-08&entity=DE01",
+        "/events",
+        f"/trace/{gid_of(house, 'invoice', 'X01-DE01-2026-08')}",
+    ):
         text = Shape(reader(path).body.decode()).text
         for figure in ("8,000.00", "5,000.00", "1567.50", "1,567.50", "1,865.33", "1865.33"):
             assert figure not in text, (path, figure)
@@ -354,3 +374,27 @@ def test_lists_come_as_files_with_exact_figures(ana, visit):
     assert "775.00" in ana("/projects?csv=projects").body.decode()
     assert "775.00" not in visit("work:read", "money:read")("/projects?csv=projects").body.decode()
     assert "8000.00" not in visit("work:read")("/work?csv=work").body.decode()
+
+
+def test_page_api_and_command_line_show_the_same_figures(house, api, ana):
+    told = api("money:read", "cost:read").get("/v1/metrics").json()
+    with house.database.transaction() as tx:
+        said = flat(metrics_command.answer(tx, "", cost=True))
+    assert said == told
+    page = ana("/metrics").body.decode()
+    shown = re.findall(r'data-metric="([a-z0-9_]+)">(.*?)</td>', page)
+    assert [name for name, _ in shown] == [one["name"] for one in told["figures"]]
+    for (_, cell), one in zip(shown, told["figures"], strict=True):
+        text = re.sub(r"<[^>]+>|[, \u202f\u2009\u00a0]", "", cell)
+        assert one["value"] is None or text.replace("−", "-").startswith(one["value"]), (cell, one)
+    for one in told["definitions"]:
+        assert html.escape(one["formula"], quote=False) in page or one["formula"] in html.unescape(page)
+    executive = ana("/executive").body.decode()
+    assert next(one["value"] for one in told["figures"] if one["name"] == "dso") in executive
+
+
+def test_every_figure_leads_to_its_records(ana, api):
+    told = api("money:read").get("/v1/metrics").json()
+    assert "margin_actual" not in {one["name"] for one in told["definitions"]}
+    for drill in {one["drill"] for one in told["definitions"]}:
+        assert ana(drill).status == 200

@@ -18,7 +18,8 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 PATHS = (
-    "/work", "/flows", "/billing", "/projects", "/projects/X01-DE01", "/compare", "/executive", "/quarantine", "/events",
+    "/work", "/flows", "/billing", "/projects", "/projects/X01-DE01", "/compare", "/executive", "/metrics", "/quarantine", "/einvoices",
+    "/events",
     "/trace?id=X0", "/invoices/X01-DE01-2026-08", "/messages/1", "/sign-in",
 )  # fmt: skip
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
@@ -135,3 +136,17 @@ def test_a_token_behind_the_hash_signs_in(browser, base, house):
     page.wait_for_url("**/flows")
     assert token not in page.url
     context.close()
+
+
+def test_a_document_is_fetched_and_judged_without_scripts(open_page, tmp_path):
+    page = open_page("/invoices/X01-DE01-2026-08", scripts=False)
+    with page.expect_download() as fetched:
+        page.click("a:has-text('PDF, marked DRAFT'), a:has-text('Factur-X')")
+    file = tmp_path / "it.xml"
+    file.write_bytes(b"<Order/>")
+    assert fetched.value.suggested_filename.endswith(".pdf")
+    page = open_page("/einvoices", scripts=False)
+    page.set_input_files("#file", file)
+    page.click("button:has-text('Judge it')")
+    assert "unreadable" in page.text_content("#verdict")
+    assert page.locator("#findings tbody tr").count() == 1

@@ -236,9 +236,9 @@ def test_a_position_ties_or_is_refused(empty, values):
     with pytest.raises(psycopg.errors.CheckViolation), empty.transaction() as tx:
         tx.run(
             """
-            insert into positions (contract, line_key, period, legal_entity, currency, method, recognised, billed, deferred,
-                unbilled) values ('c', 'l', '2026-08', 'DE01', 'EUR', 'hours', %(recognised)s, %(billed)s, %(deferred)s,
-                %(unbilled)s)
+            insert into positions (contract, line_key, obligation, period, legal_entity, currency, method, recognised,
+                billed, deferred, unbilled) values ('c', 'l', 'l', '2026-08', 'DE01', 'EUR', 'hours', %(recognised)s,
+                %(billed)s, %(deferred)s, %(unbilled)s)
             """,
             values,
         )

@@ -7,6 +7,7 @@ import polars as pl
 
 from trueup.billing.charges import APPROVED_EXPENSE
 from trueup.billing.frames import ENTRIES, EXPENSES, PROJECTS, RunFacts, RunPlan
+from trueup.kernel.money import from_units
 
 FINAL = ("on_draft", "covered_by_fixed_fee", "non_billable")
 """Buckets that a later run leaves alone; what is held or over the cap is looked at again."""
@@ -78,13 +79,30 @@ def settle(facts: RunFacts, plan: RunPlan) -> RunFacts:
         open_minutes=pl.col("open_minutes") - pl.col("moved_minutes").fill_null(0),
         allocated_amount=pl.col("allocated_amount") + pl.col("moved_amount").fill_null(0),
     )
+    paid = ["allocated_amount"] if "allocated_amount" in facts.expenses.columns else []
     expenses = facts.expenses.join(moved, on="gid", how="left").with_columns(
-        open_amount=pl.col("open_amount") - pl.col("moved_spent").fill_null(0)
+        *(pl.col(name).fill_null(0) + pl.col("moved_amount").fill_null(0) for name in paid),
+        open_amount=pl.col("open_amount") - pl.col("moved_spent").fill_null(0),
+    )
+    ordered = final.filter(pl.col("purchase_order").is_not_null()).group_by("project", "purchase_order")
+    drawn = {(project, order): amount for project, order, amount in ordered.agg(pl.col("amount").sum()).iter_rows()}
+    tasks = _by_task(facts, time)
+    currencies = dict(facts.projects.select("project", "currency").iter_rows())
+    month = plan.invoices["period"].max() or ""
+    counting = ["period_billed"] if "period_billed" in facts.projects.columns else []
+    of_month = (
+        final.filter(
+            pl.col("kind").is_in(["time", "overage", "minimum"]) & (pl.col("service_on").dt.strftime("%Y-%m") == month)
+        )
+        .group_by("project")
+        .agg(billed_now=pl.col("amount").sum())
     )
     projects = (
         facts.projects.join(used, on="project", how="left")
         .join(fees, on="project", how="left")
+        .join(of_month, on="project", how="left")
         .with_columns(
+            *(pl.col(name).fill_null(0) + pl.col("billed_now").fill_null(0) for name in counting),
             cap_used=pl.col("cap_used") + pl.col("used").fill_null(0),
             period_included_used=pl.col("period_included_used") + pl.col("covered").fill_null(0),
             fees_due=pl.col("fees_due").list.set_difference(pl.col("fees_billed").fill_null([])),
@@ -95,7 +113,31 @@ def settle(facts: RunFacts, plan: RunPlan) -> RunFacts:
         entries=ENTRIES.read(entries),
         expenses=EXPENSES.read(expenses),
         projects=PROJECTS.read(projects),
+        terms={
+            project: replace(
+                terms,
+                purchase_orders=tuple(
+                    replace(order, amount=order.amount - from_units(taken, currencies[project]))
+                    for order in terms.purchase_orders
+                    for taken in [drawn.get((project, order.number), 0)]
+                ),
+                task_caps=tuple(
+                    replace(cap, used=cap.used + from_units(tasks.get((project, cap.task), 0), currencies[project]))
+                    for cap in terms.task_caps
+                ),
+            )
+            for project, terms in facts.terms.items()
+            if project in currencies
+        },
     )
+
+
+def _by_task(facts: RunFacts, time: pl.DataFrame) -> dict[tuple[str, str], int]:
+    if "task" not in facts.entries.columns:
+        return {}
+    worked = time.filter(pl.col("kind") == "time").join(facts.entries.select(fact="gid", task="task"), on="fact")
+    sums = worked.group_by("project", "task").agg(pl.col("amount").sum())
+    return {(project, task): amount for project, task, amount in sums.iter_rows()}
 
 
 def _differs(wanted: pl.DataFrame, parts: pl.DataFrame) -> bool:

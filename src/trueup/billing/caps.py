@@ -5,33 +5,47 @@ import polars as pl
 from trueup.billing.rounding import nearest_whole, product
 
 
-def split_at_cap(priced: pl.DataFrame) -> pl.DataFrame:
+def split_at_cap(
+    priced: pl.DataFrame,
+    *,
+    scope: tuple[str, ...] = ("project",),
+    minutes: str = "open_minutes",
+    amount: str = "amount",
+    policy: pl.Expr | None = None,
+) -> pl.DataFrame:
     """Split each entry into what fits under its project's cap and the excess.
 
     Entries use up the cap in the order of the rows. The entry that crosses is split by amount, its minutes in
     proportion, rounded to whole minutes; each side keeps at least one minute, so an entry of one minute is not split
     but waits whole. An entry that does not count neither uses the cap nor is split.
 
-    priced   project str, cap i64 units|null, cap_used i64 units, open_minutes i64, amount i64 units,
+    priced   scope, cap i64 units|null, cap_used i64 units, minutes i64, amount i64 units,
              counts bool (approved, priced, nothing to give back); sorted by worked_on, source_order
+    scope    columns whose rows share one cap
+    minutes  column that is split in proportion; of money without minutes, its minor units
+    amount   column that uses the cap
+    policy   split, stop_before (the entry that crosses waits whole) or warn_only (all of it fits); split where absent
     Returns  priced + cap_left i64 units|null (before this entry), within_minutes, within_amount, over_minutes,
              over_amount i64
     """
-    wide = pl.col("amount").cast(pl.Int128)
+    wide = pl.col(amount).cast(pl.Int128)
     counted = pl.when("counts").then(wide).otherwise(pl.lit(0, pl.Int128))
-    used_before = counted.cum_sum().over("project") - counted
+    used_before = counted.cum_sum().over(scope) - counted
     left = pl.max_horizontal(pl.col("cap") - pl.col("cap_used") - used_before, pl.lit(0, pl.Int128))
     capped = pl.col("counts") & pl.col("cap").is_not_null()
-    fits = pl.when(capped).then(pl.min_horizontal(wide, "cap_left")).otherwise(wide)
+    limited = capped if policy is None else capped & (policy != "warn_only")
+    fits = pl.when(limited).then(pl.min_horizontal(wide, "cap_left")).otherwise(wide)
     crosses = (pl.col("fits") > 0) & (pl.col("fits") < wide)
-    too_short = crosses & (pl.col("open_minutes") == 1)
-    share = nearest_whole(product(pl.col("open_minutes"), pl.col("fits")), pl.col("amount"))
+    too_short = crosses & (pl.col(minutes) == 1)
+    if policy is not None:
+        too_short = too_short | (crosses & (policy == "stop_before"))
+    share = nearest_whole(product(pl.col(minutes), pl.col("fits")), pl.col(amount))
     within_minutes = (
         pl.when(pl.col("fits") == wide)
-        .then("open_minutes")
+        .then(minutes)
         .when(too_short | (pl.col("fits") == 0))
         .then(0)
-        .otherwise(share.clip(1, pl.col("open_minutes") - 1))
+        .otherwise(share.clip(1, pl.col(minutes) - 1))
     )
     return (
         priced.with_columns(cap_left=pl.when(capped).then(left))
@@ -42,8 +56,8 @@ def split_at_cap(priced: pl.DataFrame) -> pl.DataFrame:
             cap_left=pl.col("cap_left").cast(pl.Int64),
         )
         .with_columns(
-            over_minutes=pl.col("open_minutes") - pl.col("within_minutes"),
-            over_amount=pl.col("amount") - pl.col("within_amount"),
+            over_minutes=pl.col(minutes) - pl.col("within_minutes"),
+            over_amount=pl.col(amount) - pl.col("within_amount"),
         )
         .drop("fits")
     )

@@ -5,7 +5,17 @@ from datetime import date
 
 import polars as pl
 
-from trueup.billing.frames import COST_PROJECTS, COST_RATES, LABOUR, LINE_POSITIONS, MARGINS, SPENT, WORKED
+from trueup.billing.frames import (
+    COST_PROJECTS,
+    COST_RATES,
+    LABOUR,
+    LINE_POSITIONS,
+    MARGINS,
+    ROLE_RATES,
+    ROLE_TIME,
+    SPENT,
+    WORKED,
+)
 from trueup.billing.rounding import HOUR, product, rounded
 
 PLACE = ("project", "contract", "legal_entity", "currency")
@@ -106,5 +116,25 @@ def project_margins(
         .join(paid, on="project", how="left")
         .with_columns(pl.col("recognised", "labour", "expenses").fill_null(0))
         .with_columns(margin=pl.col("recognised") - pl.col("labour") - pl.col("expenses"))
+        .sort("project")
+    )
+
+
+def standard_labour(worked: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
+    """Cost time at the standard of its role: the average rate of everybody who has the role, in the project's currency.
+
+    worked   `ROLE_TIME`
+    rates    `ROLE_RATES`
+    Returns  project str, labour i64 units, null where a role has no rate in the currency; sorted
+    """
+    standards = ROLE_RATES.read(rates).group_by("role", "currency").agg(total=pl.col("rate").sum(), people=pl.len())
+    people = pl.col("people").cast(pl.Int64)
+    cost = rounded(product(pl.col("minutes"), pl.col("total")), people * HOUR)
+    return (
+        ROLE_TIME.read(worked)
+        .join(standards, on=["role", "currency"], how="left")
+        .with_columns(cost=pl.when(people > 0).then(cost))
+        .group_by("project")
+        .agg(labour=pl.when(pl.col("cost").null_count() == 0).then(pl.col("cost").sum()))
         .sort("project")
     )

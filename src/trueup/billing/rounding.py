@@ -39,6 +39,19 @@ def rounded(numerator: pl.Expr, denominator: pl.Expr | int) -> pl.Expr:
     return pl.when(top < 0).then(-magnitude).otherwise(magnitude)
 
 
+def nearest_signed(numerator: pl.Expr, denominator: pl.Expr | int) -> pl.Expr:
+    """Divide by a number above zero and round to the nearest whole number, half away from zero; Int64.
+
+    >>> frame = pl.DataFrame({"top": [25, -25, 24]})
+    >>> frame.select(nearest_signed(pl.col("top"), 10).alias("whole"))["whole"].to_list()
+    [3, -3, 2]
+    """
+    below = denominator if isinstance(denominator, pl.Expr) else pl.lit(denominator, pl.Int128)
+    top = numerator.cast(pl.Int128)
+    magnitude = nearest_whole(top.abs(), below)
+    return pl.when(top < 0).then(-magnitude).otherwise(magnitude)
+
+
 def nearest_whole(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
     """Divide two numbers above zero and round to the nearest whole number, half up; Int64."""
     bottom = denominator.cast(pl.Int128)

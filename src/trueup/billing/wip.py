@@ -5,26 +5,40 @@ import polars as pl
 from trueup.billing.frames import CONTRACT_POSITIONS
 
 CONTRACT = ("contract", "legal_entity", "currency")
-AMOUNTS = ("recognised", "billed", "unbilled", "deferred")
+AMOUNTS = ("recognised", "billed", "unbilled", "asset", "deferred", "provision")
 
 
 def netted(lines: pl.DataFrame) -> pl.DataFrame:
-    """Net the lines of each contract: one contract is either unbilled or deferred, never both.
+    """Net the obligations of each contract: its contract asset and liability are one figure, never both.
 
-    lines    contract, legal_entity, currency str, recognised and billed i64 units to date
-    Returns  contract, legal_entity, currency, recognised, billed, unbilled, deferred i64 units
-    Source   ASC 606-10-45: contract asset or liability is presented net by contract.
+    Where obligations are declared, a right that needs only time is a receivable and stays out of the net; where they
+    are not, a contract is one claim, and is either unbilled or deferred.
+
+    lines    contract, legal_entity, currency, claim str, recognised, billed and provision i64 units to date
+    Returns  contract, legal_entity, currency, recognised, billed, unbilled, asset, deferred, provision i64 units
+    Source   ASC 606-10-45: contract asset or liability is presented net by contract, receivables by themselves.
     """
     open_value = pl.col("recognised") - pl.col("billed")
-    return (
+    claim = pl.col("claim")
+    sums = (
         lines.group_by(CONTRACT)
-        .agg(pl.col("recognised", "billed").sum())
-        .with_columns(unbilled=open_value.clip(lower_bound=0), deferred=(-open_value).clip(lower_bound=0))
+        .agg(
+            pl.col("recognised", "billed", "provision").sum(),
+            receivable=open_value.clip(lower_bound=0).filter(claim == "receivable").sum(),
+            simple=(claim == "net").all(),
+        )
+        .with_columns(rest=open_value - pl.col("receivable"))
     )
+    asset = pl.when("simple").then(0).otherwise(pl.col("rest").clip(lower_bound=0))
+    return sums.with_columns(
+        unbilled=pl.col("receivable") + pl.col("rest").clip(lower_bound=0),
+        asset=asset,
+        deferred=(-pl.col("rest")).clip(lower_bound=0),
+    ).drop("receivable", "simple", "rest")
 
 
 def contract_positions(lines: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
-    """Net the lines of each contract now and before, and take the difference.
+    """Net the obligations of each contract now and before, and take the difference.
 
     lines     `LINE_POSITIONS` at this month end
     previous  `LINE_POSITIONS` at the month end before, or empty

@@ -1,21 +1,54 @@
 """Builds the house once from settings: database, connectors, mappings, ownership; hands it down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from importlib.resources import files
 
 from trueup import engine
+from trueup.billing.brakes import Bounds
+from trueup.billing.obligations import Advance, Declaration, Declared
+from trueup.billing.schedules import Schedule
+from trueup.billing.terms import (
+    Exchange,
+    ExpenseRule,
+    Increment,
+    Minimum,
+    Overtime,
+    Payer,
+    PurchaseOrder,
+    RateOrder,
+    Step,
+    TaskCap,
+    Terms,
+    Tiers,
+    TimeType,
+)
 from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Connection
+from trueup.documents.issue import Letterhead
 from trueup.governance import ownership
+from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
-from trueup.pipeline.house import Firm, House, LegalEntity, Package, System
+from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, System, TransferPrice
 from trueup.processes.reactions import REACTIONS
-from trueup.settings import Settings, SystemSettings
+from trueup.settings import (
+    ContractObligations,
+    EntitySettings,
+    QuantitySettings,
+    ScheduleSettings,
+    Settings,
+    SettingsError,
+    SystemSettings,
+    TermsSettings,
+)
 from trueup.store import cursors, embedded, inbox, migrate
 from trueup.store.database import Database
+from trueup.store.numbers import PREFIXES, Numbering
 
 Tell = Callable[[str], None]
 
@@ -68,6 +101,7 @@ def build(settings: Settings, database: Database) -> House:
     if circles:
         raise Broken("ownership and mappings do not fit: " + "; ".join(circles))
     house = House(database, systems, inward, outward, rules, firm(settings), list(REACTIONS))
+    _check_numbering(house.firm.entities, rules)
     with database.transaction() as tx:
         for system in systems.values():
             cursors.register(tx, system.name, system.connector.name, system.role)
@@ -95,7 +129,18 @@ def firm(settings: Settings) -> Firm:
     return Firm(
         settings.company,
         {
-            code: LegalEntity(code, entity.name, entity.country, entity.currency, frozenset(entity.sells_to))
+            code: LegalEntity(
+                code,
+                entity.name,
+                entity.country,
+                entity.currency,
+                frozenset(entity.sells_to),
+                close_blocks=frozenset(entity.close_blocks),
+                numbering=_numbering(entity),
+                bounds=bounds(entity),
+                adjustment_limit=entity.adjustment_limit,
+                letterhead=letterhead(entity),
+            )
             for code, entity in settings.entities.items()
         },
         {
@@ -111,7 +156,179 @@ def firm(settings: Settings) -> Firm:
             for code, package in settings.packages.items()
         },
         dict(settings.owners),
+        schedules={line: _schedule(schedule) for line, schedule in settings.schedules.items()},
+        transfer_prices=tuple(
+            TransferPrice(one.lender, one.borrower, one.rule, one.value, one.valid_from)
+            for one in settings.transfer_prices
+        ),
+        terms={_applies_to(one): _terms(name, one) for name, one in settings.terms.items()},
+        list_rates=tuple(
+            ListLine(
+                f"{name}:{number}", line.role, line.resource, line.currency, line.rate, line.valid_from, line.valid_to
+            )
+            for name, card in settings.rates.items()
+            for number, line in enumerate(card.lines, 1)
+        ),
+        fx_rates=tuple(
+            FxRate(rate.day, rate.base, rate.to, rate.rate, rate.source, rate.purpose)
+            for card in settings.rates.values()
+            for rate in card.exchange
+        ),
+        obligations={code: _declaration(declared) for code, declared in settings.obligations.items()},
+        late_revenue=settings.late_revenue,
+        invoice_template=settings.invoice_template,
     )
+
+
+def _declaration(declared: ContractObligations) -> Declaration:
+    def quantities(given: list[QuantitySettings]) -> tuple[tuple[date, str, Decimal], ...]:
+        return tuple(
+            (one.effective_on, "minutes", one.quantity * 60)
+            if one.measure == "hours"
+            else (one.effective_on, one.measure, one.quantity)
+            for one in given
+        )
+
+    return Declaration(
+        declared.contract,
+        declared.starts_on,
+        declared.price,
+        tuple(
+            Declared(
+                one.key,
+                one.line,
+                one.method,
+                one.price,
+                one.standalone_price,
+                one.convention,
+                one.service_from,
+                one.service_to,
+                one.completed_on,
+                one.measured_from == "time",
+                tuple((term.effective_on, term.kind, term.amount, term.service_to) for term in one.modifications),
+                quantities(one.estimates),
+                quantities(one.performed),
+                tuple((r.effective_on, r.expected, r.threshold, r.share) for r in one.rebates),
+            )
+            for one in declared.obligations
+        ),
+        tuple(
+            Advance(one.key, one.received_on, one.amount, one.functional, one.functional_currency)
+            for one in declared.advances
+        ),
+    )
+
+
+def letterhead(entity: EntitySettings) -> Letterhead | None:
+    """Return what an entity's documents say of it, or None when its file does not say."""
+    if entity.letterhead is None:
+        return None
+    said = entity.letterhead.model_dump()
+    return Letterhead(
+        **said
+        | {"code": entity.code, "name": said["name"] or entity.name, "country": said["country"] or entity.country}
+    )
+
+
+def _applies_to(one: TermsSettings) -> tuple[str, str]:
+    for scope in ("line", "contract", "package"):
+        if key := getattr(one.applies_to, scope):
+            return scope, key
+    return "defaults", ""
+
+
+def _terms(name: str, one: TermsSettings) -> Terms:
+    """Return terms as billing knows them; what they stand on is told when the facts are read."""
+    return Terms(
+        name=name,
+        rate_order=RateOrder(tiers=one.rate_order.tiers, by=one.rate_order.by),
+        increment=Increment(one.increment.minutes, one.increment.direction, one.increment.scope),
+        minimum_minutes=one.minimum_minutes_per_day,
+        hours_2dp_first=one.hours_2dp_first,
+        time_types={key: TimeType(kind.bill, kind.cost) for key, kind in one.time_types.items()},
+        overtime=Overtime(**one.overtime.model_dump()) if one.overtime else None,
+        daily_cap_minutes=one.daily_cap_minutes,
+        cap_policy=one.cap_policy,
+        warn_at=tuple(one.warn_at),
+        task_caps=tuple(TaskCap(cap.task, cap.amount) for cap in one.task_caps),
+        discount_share=one.discount_share,
+        tiers=Tiers(
+            one.tiers.kind,
+            tuple(
+                Step(None if step.up_to_hours is None else int(step.up_to_hours * 60), step.rate)
+                for step in one.tiers.steps
+            ),
+            one.tiers.per,
+        )
+        if one.tiers
+        else None,
+        header_discount=one.header_discount_share,
+        minimum=None if one.monthly_minimum is None else Minimum(one.monthly_minimum),
+        po_required=one.po_required,
+        purchase_orders=tuple(PurchaseOrder(**order.model_dump()) for order in one.purchase_orders),
+        expenses={category: ExpenseRule(**rule.model_dump()) for category, rule in one.expenses.items()},
+        exchange=Exchange(**one.exchange.model_dump()) if one.exchange else None,
+        split_by=tuple(one.split_by),
+        lines_by=tuple(one.lines_by),
+        payers=tuple(Payer(payer.customer, payer.share) for payer in one.payers),
+        late_work=one.late_work,
+    )
+
+
+def _numbering(entity: EntitySettings) -> Numbering | None:
+    """Return how the hub numbers an entity's documents, or None when the ERP does."""
+    if entity.numbering == "erp":
+        return None
+    prefixes: dict[str, str] = dict(PREFIXES)
+    prefixes.update(entity.number_prefixes.items())
+    return Numbering(entity.code, prefixes, entity.number_digits, entity.fiscal_year_starts)
+
+
+def _check_numbering(entities: Mapping[str, LegalEntity], rules: Ownership) -> None:
+    """Refuse a workspace whose files say different things about who numbers invoices.
+
+    Raises    Broken when the hub numbers for an entity but may not set the number, or the other way round.
+    """
+    by_hub = sorted(code for code, entity in entities.items() if entity.numbering is not None)
+    owner = rules.owner("invoice", "number", "posted")
+    if by_hub and (owner != "hub" or len(by_hub) < len(entities)):
+        raise Broken(
+            f"the hub numbers the invoices of {', '.join(by_hub)} (entities/), and ownership.yaml gives invoice.number "
+            f"to {owner}: set `number: hub` under invoice there, and `numbering: hub` for every entity"
+        )
+
+
+def _schedule(written: ScheduleSettings) -> Schedule:
+    """Return a schedule as billing knows it.
+
+    Raises    SettingsError when its parts do not fit together.
+    """
+    try:
+        return Schedule(
+            **written.model_dump(exclude={"prices", "progress"}),
+            prices=tuple((one.valid_from, one.price) for one in written.prices),
+            progress=tuple((one.on, one.share) for one in written.progress),
+        )
+    except ValueError as wrong:
+        raise SettingsError(f"schedules/: {wrong}") from wrong
+
+
+def bounds(entity: EntitySettings) -> Bounds:
+    """Return the bounds of a legal entity: the usual ones, with what its file says.
+
+    Raises    Broken naming the bound that does not exist, or that has no such value.
+    """
+    usual = Bounds()
+    for name, value in entity.bounds.items():
+        if name not in Bounds.__slots__:
+            raise Broken(
+                f"entities/{entity.code}.yaml: bounds: there is no bound {name}; see {', '.join(Bounds.__slots__)}"
+            )
+        switch = isinstance(getattr(usual, name), bool)
+        fits = isinstance(value, bool) if switch else not isinstance(value, bool)
+        if not fits or (value is None and name in ("mean_of", "mean_at_least")):
+            raise Broken(f"entities/{entity.code}.yaml: bounds: {name} is {'true or false' if switch else 'a number'}")
+    return replace(usual, **entity.bounds)  # type: ignore[arg-type]  # each value was checked above
 
 
 def _heard(systems: dict[str, System], inward: dict[tuple[str, str], MappingFile]) -> dict[str, dict[str, set[str]]]:
@@ -132,5 +349,6 @@ def _told(
             continue
         role = systems[name].role
         sources = {str(next(iter(line.values()))).split(".")[0] for line in mapping.text.fields.values()}
-        found.setdefault(kind, {}).setdefault(role, set()).update(sources)
+        known_as = "invoice" if kind == "credit" else kind  # a credit is an invoice with a mapping of its own
+        found.setdefault(known_as, {}).setdefault(role, set()).update(sources)
     return found

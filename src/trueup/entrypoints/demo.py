@@ -98,6 +98,7 @@ def write_workspace(folder: Path, firm: Mapping[str, Any], control: Control, lis
                     "country": entity["country"],
                     "currency": entity["currency"],
                     "sells_to": list(entity["nexus"]),
+                    "letterhead": dict(entity["letterhead"]),
                 },
                 file,
             )

@@ -39,3 +39,14 @@ def next_month(month: str) -> str:
 def previous_month(month: str) -> str:
     """Return the month before."""
     return month_of(first_day(month) - timedelta(days=1))
+
+
+def fiscal_year(day: date, starts: int = 1) -> int:
+    """Return the fiscal year a day lies in, named by the calendar year in which it begins.
+
+    starts  month in which fiscal years begin, 1 to 12
+
+    >>> fiscal_year(date(2026, 3, 31), 4), fiscal_year(date(2026, 4, 1), 4)
+    (2025, 2026)
+    """
+    return day.year if day.month >= starts else day.year - 1

@@ -127,9 +127,14 @@ def write(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
+def canonical(value: Any) -> bytes:
+    """Write the canonical form (RFC 8785): equal content, equal bytes."""
+    return rfc8785.dumps(_safe(plain(value)))
+
+
 def digest(value: Any) -> str:
     """Return the SHA-256 of the canonical form (RFC 8785), as hex: equal content, equal digest."""
-    return hashlib.sha256(rfc8785.dumps(_safe(plain(value)))).hexdigest()
+    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def _safe(value: Any) -> Any:

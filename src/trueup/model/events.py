@@ -57,6 +57,7 @@ CATALOGUE: dict[str, str] = {
     "hold.placed": "Something may not be billed yet.",
     "hold.released": "A hold ended.",
     "period.closed": "A month was closed for a legal entity.",
+    "period.reopened": "A closed month was reopened, by two people and with a reason.",
     "break.found": "Two systems disagree.",
     "break.closed": "Two systems agree again.",
     "object.deleted": "A record disappeared from its system.",

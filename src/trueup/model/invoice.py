@@ -97,14 +97,17 @@ class RevenuePeriod(Row):
 
 
 class RevenueSchedule(Canonical):
-    """What was earned when, per contract line."""
+    """What was earned when, per performance obligation; None where the contract line is one by itself."""
 
     kind = "revenue_schedule"
     lifecycle: ClassVar = Lifecycle({"planned": ("active",), "active": ("closed",), "closed": ("active",)})
     references: ClassVar = {"contract": "contract"}
     contract: Gid
     line_key: str
-    method: Literal["as_invoiced", "milestone", "hours", "ratable"]
+    obligation: str | None = None
+    method: Literal[
+        "as_invoiced", "milestone", "hours", "ratable", "cost_to_cost", "units", "point_in_time", "at_completion"
+    ]
     currency: Currency
     legal_entity: str
     periods: list[RevenuePeriod] = []

@@ -2,14 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 
+from trueup.billing.brakes import Bounds
+from trueup.billing.journals import LatePolicy
+from trueup.billing.obligations import Declarations
+from trueup.billing.schedules import Schedule
+from trueup.billing.terms import Terms
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
+from trueup.documents.issue import Letterhead
 from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.store.changes import Event
 from trueup.store.database import Database, Tx
+from trueup.store.numbers import Numbering
 
 Reaction = Callable[[Tx, "House", Sequence[Event]], None]
 """Called inside the transaction that told the events: starts processes, writes commands."""
@@ -17,13 +26,26 @@ Reaction = Callable[[Tx, "House", Sequence[Event]], None]
 
 @dataclass(frozen=True, slots=True)
 class LegalEntity:
-    """A company of the firm. `sells_to` lists the countries it is registered to sell into."""
+    """A company of the firm.
+
+    sells_to      countries it is registered to sell into
+    close_blocks  items of the month-end checklist whose findings a person must accept before the month is closed
+    numbering     how it numbers its invoices and credits; None leaves that to the ERP
+    bounds        outside of which an invoice is held
+    adjustment_limit  value from which a second person agrees to an adjustment, in the currency of the facts
+    letterhead    what its documents say of it
+    """
 
     code: str
     name: str
     country: str
     currency: str
     sells_to: frozenset[str]
+    close_blocks: frozenset[str] = frozenset()
+    numbering: Numbering | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    adjustment_limit: Decimal = Decimal(0)
+    letterhead: Letterhead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +61,78 @@ class Package:
     phases: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TransferPrice:
+    """What one legal entity charges another for lent people, from a day on.
+
+    rule   cost_plus, share or fixed
+    value  0.1 for 10 % (cost_plus, share), or an amount per hour in the lender's currency (fixed)
+    """
+
+    lender: str
+    borrower: str
+    rule: str
+    value: Decimal
+    valid_from: date
+
+
+@dataclass(frozen=True, slots=True)
+class FxRate:
+    """How much of the quote currency one of the base currency is, from a day on, and who says so.
+
+    purpose  day, or average for the published average of a month
+    """
+
+    on: date
+    base: str
+    quote: str
+    rate: Decimal
+    source: str
+    purpose: str = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class ListLine:
+    """A line of the list card: a price per hour for a role, a person, or anybody, major units."""
+
+    key: str
+    role: str | None
+    resource: str | None
+    currency: str
+    rate: Decimal
+    valid_from: date
+    valid_to: date | None
+
+
 @dataclass(frozen=True)
 class Firm:
-    """The firm's own rules, from its workspace."""
+    """The firm's own rules, from its workspace.
+
+    schedules   by contract line
+    terms       see `terms_for`
+    list_rates  lines of the list card
+    obligations   performance obligations by contract code; a contract without any is measured by its lines
+    late_revenue  what becomes of revenue for services of a closed month
+    invoice_template  the firm's own Typst text for invoices; None takes ours
+    """
 
     name: str
     entities: Mapping[str, LegalEntity]
     packages: Mapping[str, Package]
     owners: Mapping[str, str]
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    transfer_prices: Sequence[TransferPrice] = ()
+    fx_rates: Sequence[FxRate] = ()
+    terms: Mapping[tuple[str, str], Terms] = field(default_factory=dict)
+    list_rates: Sequence[ListLine] = ()
+    obligations: Declarations = field(default_factory=dict)
+    late_revenue: LatePolicy = "next_open_period"
+    invoice_template: str | None = None
+
+    @property
+    def letterheads(self) -> Mapping[str, Letterhead]:
+        """Return the letterheads there are, by legal entity."""
+        return {code: one.letterhead for code, one in self.entities.items() if one.letterhead is not None}
 
     def phases_of(self, package: str) -> tuple[str, ...]:
         """Return the phases a project of a package starts with."""

@@ -1,6 +1,7 @@
 """Carries out a billing plan: moves, charges, draft invoices and holds, in one transaction, and asks the ERP."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -8,18 +9,22 @@ import polars as pl
 
 from trueup.billing.frames import RunPlan
 from trueup.billing.holds import REASONS
+from trueup.kernel.errors import Busy
 from trueup.kernel.ids import derive, kind_of
 from trueup.kernel.money import from_units
 from trueup.pipeline.house import House
 from trueup.pipeline.ingest import author
+from trueup.processes import corrections, decided
 from trueup.processes.commands import commands, keys
-from trueup.store import changes, deliveries, holds, ledger
+from trueup.store import changes, deliveries, holds, ledger, objects
 from trueup.store.changes import Event
 from trueup.store.database import Tx, array
 from trueup.store.holds import Hold
 from trueup.store.ledger import Move
 
 FINAL = frozenset({"on_draft", "covered_by_fixed_fee", "non_billable"})
+UNMOVED = ("fee", "minimum", "discount", "adjustment", "delta")
+"""Kinds of charges that are no quantity of a fact: nothing moves in the bucket ledger for them."""
 OPEN = ("unbilled", "held", "over_cap", "postponed")
 
 
@@ -32,6 +37,7 @@ def carry_out(
     entity      the legal entity it is for
     considered  projects the plan looked at: open holds on their facts that the plan does not repeat end here
     """
+    plan = decided.adjusted(tx, _named_anew(tx, plan), entity)
     documents = {row["code"]: derive("invoice", row["code"]) for row in plan.invoices.iter_rows(named=True)}
     addressed = _addressed(plan, documents)
     _move(tx, addressed, run)
@@ -44,6 +50,46 @@ def carry_out(
         "holds": figures,
         "charges": plan.charges.height,
     }
+
+
+def _named_anew(tx: Tx, plan: RunPlan) -> RunPlan:
+    """Give names of their own to what is billed again: a voided or credited charge and its document keep theirs.
+
+    Without it the new charge would be taken for the old one, and its hours would stand on a document and in no ledger.
+    """
+    final = plan.charges.filter(pl.col("bucket").is_in(list(FINAL)))
+    again = ledger.taken_back(tx) & set(final["fact"].to_list())
+    used = ledger.keys_like(tx, sorted(again)) if again else set[str]()
+    keys = {key: _free(key, "#", used) for key in final.filter(pl.col("fact").is_in(list(again)))["key"].to_list()}
+    codes = plan.invoices["code"].to_list()
+    known = objects.load(tx, [derive("invoice", code) for code in codes])
+    names = {code: _free_code(tx, code) for code in codes if derive("invoice", code) in known}
+    if not keys and not names:
+        return plan
+    renamed = pl.col("invoice_code").replace(names) if names else pl.col("invoice_code")
+    return replace(
+        plan,
+        charges=plan.charges.with_columns(
+            renamed, pl.when(pl.col("bucket").is_in(list(FINAL))).then(pl.col("key").replace(keys)).otherwise("key").alias("key")
+        ),
+        invoices=plan.invoices.with_columns(pl.col("code").replace(names)) if names else plan.invoices,
+        invoice_lines=plan.invoice_lines.with_columns(renamed),
+    )  # fmt: skip
+
+
+def _free(key: str, mark: str, used: set[str]) -> str:
+    number, name = 1, key
+    while name in used:
+        number += 1
+        name = f"{key}{mark}{number}"
+    return name
+
+
+def _free_code(tx: Tx, code: str) -> str:
+    number = 1
+    while objects.load(tx, [derive("invoice", f"{code}-R{number}")]):
+        number += 1
+    return f"{code}-R{number}"
 
 
 def _sums(frame: pl.DataFrame, amount: str) -> dict[str, str]:
@@ -76,7 +122,7 @@ def _addressed(plan: RunPlan, documents: Mapping[str, str]) -> pl.DataFrame:
 def _move(tx: Tx, charges: pl.DataFrame, run: str) -> None:
     """Move every fact's open quantity to where the plan puts it."""
     # What is below zero waits for a credit (CREDIT_DUE): nothing of it is open, and nothing of it moves.
-    wanted = charges.filter((pl.col("kind") != "fee") & (pl.col("moved") > 0)).with_columns(
+    wanted = charges.filter(~pl.col("kind").is_in(UNMOVED) & (pl.col("moved") > 0)).with_columns(
         actor=pl.lit("billing"), reason=pl.coalesce("hold_code", pl.lit(f"billing run {run}"))
     )
     lying = ledger.frame(
@@ -88,6 +134,7 @@ def _move(tx: Tx, charges: pl.DataFrame, run: str) -> None:
         {"facts": array(wanted["fact"].unique().sort()), "open": list(OPEN)},
         {"fact": pl.String, "from_bucket": pl.String, "lies": pl.Int64},
     )
+    _still_open(wanted, lying)
     # Nearly every fact is one charge and lies in one bucket: no choice is to be made for it.
     plain = (
         wanted.filter((pl.len().over("fact") == 1) & (pl.col("kind") != "milestone"))
@@ -107,6 +154,21 @@ def _move(tx: Tx, charges: pl.DataFrame, run: str) -> None:
     for fact, bucket, quantity in lying.filter(pl.col("fact").is_in(list(parts))).iter_rows():
         left[fact][bucket] = quantity
     ledger.move(tx, (move for fact, charges_of in parts.items() for move in _transport(charges_of, left[fact], run)))
+
+
+def _still_open(wanted: pl.DataFrame, lying: pl.DataFrame) -> None:
+    """Refuse to bill what is open no longer: somebody took an approval back between our look and our lock.
+
+    Raises    Busy: nothing was written, and the next attempt looks again.
+    """
+    needed = wanted.filter(pl.col("kind") != "milestone").group_by("fact").agg(needed=pl.col("moved").sum())
+    short = (
+        needed.join(lying.group_by("fact").agg(lies=pl.col("lies").sum()), on="fact", how="left")
+        .filter(pl.col("needed") > pl.col("lies").fill_null(0))
+        .sort("fact")
+    )
+    if short.height:
+        raise Busy(f"{short['fact'][0]} and {short.height - 1} more changed while they were billed; plan again", 1)
 
 
 def _transport(parts: Sequence[Mapping[str, Any]], open_now: dict[str, int], run: str) -> Iterable[Move]:
@@ -240,6 +302,8 @@ def _hold(tx: Tx, house: House, plan: RunPlan, considered: Sequence[str], run: s
         if (hold["code"], hold["scope"]) not in still
         and hold["scope_kind"] in ("time_entry", "expense_line", "project")  # a milestone's hold ends with its sign-off
     ]
+    due = corrections.still_due(tx, [hold["scope"] for hold in over if hold["code"] == "CREDIT_DUE"])
+    over = [hold for hold in over if hold["code"] != "CREDIT_DUE" or hold["scope"] not in due]
     ended = holds.release(tx, [hold["number"] for hold in over], "billing", f"the reason is gone (run {run})")
     counts: dict[str, int] = {}
     for hold in placed:

@@ -1,18 +1,20 @@
 """Reads what billing looks at: one frame for each shape, straight from the tables."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
-from trueup.billing.frames import ENTRIES, EXPENSES, PROJECTS, RATES, RunFacts, Shape
-from trueup.kernel.money import to_units
+from trueup.billing.frames import ENTRIES, EXPENSES, FX_RATES, PROJECTS, RATES, STOPS, RunFacts, Shape
+from trueup.billing.terms import Terms, terms_for
+from trueup.kernel.money import from_units, to_units
 from trueup.kernel.periods import next_month
 from trueup.pipeline.house import Firm
-from trueup.store import ledger, objects
-from trueup.store.database import Tx
+from trueup.store import adjustments, ledger, objects
+from trueup.store.database import Tx, array
 from trueup.store.objects import Held
 
 Line = Mapping[str, Any]
@@ -21,16 +23,208 @@ Line = Mapping[str, Any]
 def run_facts(tx: Tx, firm: Firm, entity: str, upto: date, period: str) -> RunFacts:
     """Return everything a billing run of one legal entity looks at."""
     projects = projects_of(tx, firm, entity, period)
+    rates = rates_of(tx, projects["contract"].unique().to_list())
+    asked = {"entity": entity, "upto": upto}
+    ready = ~pl.col("gid").is_in(adjustments.postponed(tx, entity, upto))
+    facts = RunFacts(
+        entries=_frame(tx, ENTRIES, _ENTRIES, asked).filter(ready),
+        expenses=_frame(tx, EXPENSES, _EXPENSES, asked).filter(ready),
+        projects=projects,
+        rates=pl.concat([rates, _list_card(firm)], how="diagonal") if firm.list_rates else rates,
+        stops=_stops(tx, entity),
+    )
+    return _with_terms(tx, firm, entity, period, facts) if firm.terms else facts
+
+
+def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -> RunFacts:
+    """Add the terms of each project, with what is used of their limits, and the columns only terms look at."""
+    terms = terms_of(tx, firm, entity)
+    params = {"entity": entity, "period": period}
+    tasks = ledger.frame(
+        tx,
+        """
+        select t.gid, t.task, coalesce(k.body ->> 'name', t.task), coalesce(r.body ->> 'name', t.resource)
+        from time_entries t
+        join objects p on p.gid = t.project and p.body ->> 'legal_entity' = %(entity)s
+        left join objects k on k.gid = t.task
+        left join objects r on r.gid = t.resource
+        where t.tombstone is null and t.status in ('submitted', 'approved')
+        """,
+        params,
+        {"gid": pl.String, "task": pl.String, "task_name": pl.String, "person": pl.String},
+    )
+    spent = ledger.frame(
+        tx,
+        """
+        select e.gid, e.currency, coalesce(a.amount, 0)::bigint from expense_lines e
+        join objects p on p.gid = e.project and p.body ->> 'legal_entity' = %(entity)s
+        left join (select fact, sum(amount) as amount from charges where kind = 'expense' group by fact) a on a.fact = e.gid
+        """,
+        params,
+        {"gid": pl.String, "currency_spent": pl.String, "allocated_amount": pl.Int64},
+    )
+    billed = ledger.frame(
+        tx,
+        """
+        select c.project, sum(a.amount)::bigint from charges c join allocations a on a.charge = c.key
+        where c.legal_entity = %(entity)s and c.kind in ('time', 'overage', 'minimum')
+            and to_char(c.service_on, 'YYYY-MM') = %(period)s group by c.project
+        """,
+        params,
+        {"project": pl.String, "period_billed": pl.Int64},
+    )
+    return replace(
+        facts,
+        entries=facts.entries.drop("task", "task_name", "person", strict=False).join(tasks, on="gid", how="left"),
+        expenses=facts.expenses.drop("currency_spent", "allocated_amount", strict=False).join(
+            spent, on="gid", how="left"
+        ),
+        projects=facts.projects.drop("period_billed", strict=False).join(billed, on="project", how="left"),
+        terms=terms,
+        fx_rates=pl.DataFrame(
+            [(fx.base, fx.quote, fx.purpose, fx.on, int(fx.rate.scaleb(8)), fx.source) for fx in firm.fx_rates],
+            schema={name: column.dtype for name, column in FX_RATES.columns.items()},
+            orient="row",
+        ),
+        closed=tuple(_closed(tx, entity)),
+    )
+
+
+def terms_of(tx: Tx, firm: Firm, entity: str) -> dict[str, Terms]:
+    """Return the terms of each project of a legal entity, less what is used of orders and caps."""
+    projects = objects.of_kind(tx, "project", {"legal_entity": entity})
+    contracts = objects.load(tx, {project.body["contract"] for project in projects})
+    drawn = _drawn(tx, entity)
+    found: dict[str, Terms] = {}
+    for project in projects:
+        contract = contracts[project.body["contract"]]
+        main = main_line(contract, entity)
+        terms = terms_for(firm.terms, main["key"], contract.body["code"], main["package"])
+        currency = project.body["currency"]
+
+        def so_far(what: str, name: str, project: Held = project, currency: str = currency) -> Decimal:
+            return from_units(drawn.get((what, project.gid, name), 0), currency)
+
+        customers = objects.load(tx, {payer.bill_to for payer in terms.payers})
+        found[project.gid] = replace(
+            terms,
+            purchase_orders=tuple(
+                replace(order, amount=max(Decimal(0), order.amount - so_far("order", order.number)))
+                for order in terms.purchase_orders
+            ),
+            task_caps=tuple(replace(cap, used=so_far("task", cap.task)) for cap in terms.task_caps),
+            minimum=terms.minimum
+            and replace(
+                terms.minimum,
+                starts_on=_date(contract.body["starts_on"]),
+                ends_on=_date(contract.body["ends_on"]),
+            ),
+            payers=tuple(
+                replace(payer, country=known.body["country"], has_tax_id=bool(known.body["tax_id"]))
+                if (known := customers.get(payer.bill_to))
+                else payer
+                for payer in terms.payers
+            ),
+        )
+    return found
+
+
+def _drawn(tx: Tx, entity: str) -> dict[tuple[str, str, str], int]:
+    rows = tx.rows(
+        """
+        select 'order' as what, c.project, c.purchase_order as name, sum(a.amount)::bigint as amount
+        from charges c join allocations a on a.charge = c.key
+        where c.legal_entity = %(entity)s and c.purchase_order is not null group by c.project, c.purchase_order
+        union all
+        select 'task', c.project, t.task, sum(a.amount)::bigint
+        from charges c join allocations a on a.charge = c.key join time_entries t on t.gid = c.fact
+        where c.legal_entity = %(entity)s and c.kind = 'time' and t.task is not null group by c.project, t.task
+        """,
+        {"entity": entity},
+    )
+    return {(row["what"], row["project"], row["name"]): row["amount"] for row in rows}
+
+
+def _closed(tx: Tx, entity: str) -> list[str]:
+    rows = tx.rows(
+        "select period from runs where kind = 'month_end' and state = 'done' and legal_entity = %s order by period",
+        (entity,),
+    )
+    return [row["period"] for row in rows]
+
+
+def _stops(tx: Tx, entity: str) -> pl.DataFrame:
+    """Return what persons and other checks have stopped: their holds carry no period, a billing run's do."""
+    return ledger.frame(
+        tx,
+        """
+        select scope, code from holds
+        where released_at is null and period is null and (legal_entity is null or legal_entity = %(entity)s)
+            and code = any(%(codes)s)
+        """,
+        {"entity": entity, "codes": list(STOPPING)},
+        {name: column.dtype for name, column in STOPS.columns.items()},
+    )
+
+
+STOPPING = ("MANUAL", "LABOUR_CHECK", "DUPLICATE_SUSPECT", "CHANGE_ORDER_PENDING", "POLICY_BREACH", "BUDGET_EXCEEDED")
+"""Holds that others than the billing run place, and that it obeys."""
+
+
+def _list_card(firm: Firm) -> pl.DataFrame:
+    rows = [
+        (line.key, None, line.role, line.currency, to_units(line.rate, line.currency), line.valid_from, line.valid_to,
+         line.resource, None, None, "list")
+        for line in firm.list_rates
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema={name: column.dtype for name, column in RATES.columns.items()}, orient="row")
+
+
+def _date(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _plain_columns(shape: Shape, *besides: str) -> dict[str, Any]:
+    return {name: column.dtype for name, column in shape.columns.items() if not column.optional or name in besides}
+
+
+def facts_as_new(tx: Tx, firm: Firm, entity: str, gids: Sequence[str], period: str) -> RunFacts:
+    """Return some facts of a legal entity as if nothing of them had been billed, and no cap: what they are worth now.
+
+    Reads the facts named and their projects alone, whatever else there is.
+    """
+    chosen = {"gids": array(gids)}
+    entries = _frame(tx, ENTRIES, _ENTRIES_AS_NEW, chosen)
+    expenses = _frame(tx, EXPENSES, _EXPENSES_AS_NEW, chosen)
+    codes = {*entries["project"].to_list(), *expenses["project"].to_list()}
+    held = [project for project in objects.load(tx, codes).values() if project.body["legal_entity"] == entity]
+    projects = _projects(tx, firm, held, period).with_columns(
+        cap=pl.lit(None, pl.Int64), fees_due=pl.lit([], pl.List(pl.String))
+    )
     return RunFacts(
-        entries=_frame(tx, ENTRIES, _ENTRIES, {"entity": entity, "upto": upto}),
-        expenses=_frame(tx, EXPENSES, _EXPENSES, {"entity": entity, "upto": upto}),
+        entries=entries,
+        expenses=expenses,
         projects=projects,
         rates=rates_of(tx, projects["contract"].unique().to_list()),
     )
 
 
+_ENTRIES_AS_NEW = """
+    select t.gid, t.version, t.source_order, p.body ->> 'contract', t.project, t.role, t.resource, t.worked_on,
+        t.minutes::bigint, t.minutes::bigint, 0::bigint, t.billable, t.status
+    from time_entries t join objects p on p.gid = t.project
+    where t.gid = any(%(gids)s::text[]) and t.tombstone is null
+"""
+_EXPENSES_AS_NEW = """
+    select e.gid, e.version, e.source_order, p.body ->> 'contract', e.project, e.resource, e.spent_on, e.category, e.amount,
+        e.amount, e.billable, e.status, e.has_receipt
+    from expense_lines e join objects p on p.gid = e.project
+    where e.gid = any(%(gids)s::text[]) and e.tombstone is null
+"""
+
+
 def _frame(tx: Tx, shape: Shape, sql: Any, params: Mapping[str, Any]) -> pl.DataFrame:
-    return ledger.frame(tx, sql, params, {name: column.dtype for name, column in shape.columns.items()})
+    return ledger.frame(tx, sql, params, _plain_columns(shape))
 
 
 _ENTRIES = """
@@ -42,8 +236,11 @@ _ENTRIES = """
         select fact, sum(quantity) as quantity from buckets
         where bucket in ('on_draft', 'invoiced', 'credited', 'written_off', 'non_billable', 'covered_by_fixed_fee')
         group by fact) f on f.fact = t.gid
-    left join (select fact, sum(amount) as amount from charges where kind in ('time', 'overage') group by fact) a
-        on a.fact = t.gid
+    left join (
+        select fact, sum(amount) as amount from (
+            select fact, amount from charges where kind in ('time', 'overage', 'delta')
+            union all select fact, -amount from reopenings where kind in ('time', 'overage', 'delta')) priced
+        group by fact) a on a.fact = t.gid
     where t.tombstone is null and p.body ->> 'legal_entity' = %(entity)s and t.worked_on <= %(upto)s
         and t.status in ('submitted', 'approved')
 """
@@ -72,10 +269,10 @@ def rates_of(tx: Tx, contracts: Sequence[str]) -> pl.DataFrame:
             date.fromisoformat(held.body["valid_from"]),
             date.fromisoformat(held.body["valid_to"]) if held.body["valid_to"] else None,
         )
-        for held in objects.of_kind(tx, "rate_line")
-        if held.body["contract"] in set(contracts) and held.status == "active"
+        for held in objects.naming(tx, "rate_line", "contract", contracts)
+        if held.status == "active"
     ]
-    return pl.DataFrame(rows, schema={name: column.dtype for name, column in RATES.columns.items()}, orient="row")
+    return pl.DataFrame(rows, schema=_plain_columns(RATES), orient="row")
 
 
 def main_line(contract: Held, entity: str) -> Line:
@@ -86,8 +283,12 @@ def main_line(contract: Held, entity: str) -> Line:
 
 def lines_with_orders(tx: Tx, contract: Held) -> list[dict[str, Any]]:
     """Return a contract's lines with what active change orders add to them: amount and cap, by entity and method."""
+    return _amended(contract, objects.naming(tx, "contract", "amends", [contract.body["code"]]))
+
+
+def _amended(contract: Held, orders: Sequence[Held]) -> list[dict[str, Any]]:
     lines = [dict(line) for line in contract.body["lines"]]
-    for order in objects.of_kind(tx, "contract", {"amends": contract.body["code"]}):
+    for order in orders:
         if order.status != "active":
             continue
         for added in order.body["lines"]:
@@ -102,35 +303,42 @@ def lines_with_orders(tx: Tx, contract: Held) -> list[dict[str, Any]]:
 
 def projects_of(tx: Tx, firm: Firm, entity: str, period: str) -> pl.DataFrame:
     """Return one row for each project of a legal entity, with what its contract says and what was used of it."""
-    projects = objects.of_kind(tx, "project", {"legal_entity": entity})
+    return _projects(tx, firm, objects.of_kind(tx, "project", {"legal_entity": entity}), period)
+
+
+def _projects(tx: Tx, firm: Firm, projects: Sequence[Held], period: str) -> pl.DataFrame:
     contracts = objects.load(tx, {project.body["contract"] for project in projects})
     customers = objects.load(tx, {project.body["customer"] for project in projects})
     used = _used(tx, [project.gid for project in projects], period)
+    orders: dict[str, list[Held]] = {}
+    for order in objects.naming(tx, "contract", "amends", (one.body["code"] for one in contracts.values())):
+        orders.setdefault(order.body["amends"], []).append(order)
     rows = [
         _project_row(
-            tx,
             firm,
             project,
             contracts[project.body["contract"]],
+            orders.get(contracts[project.body["contract"]].body["code"], ()),
             customers.get(project.body["customer"]),
             used,
             period,
         )
         for project in projects
     ]
-    return pl.DataFrame(rows, schema={name: column.dtype for name, column in PROJECTS.columns.items()}, orient="row")
+    return pl.DataFrame(rows, schema=_plain_columns(PROJECTS, "credit_hold"), orient="row")
 
 
 def _used(tx: Tx, projects: Sequence[str], period: str) -> dict[str, dict[str, Any]]:
     rows = tx.rows(
         """
         select c.project,
-            coalesce(sum(a.amount) filter (where c.kind = 'time'), 0)::bigint as cap_used,
-            coalesce(sum(c.minutes) filter (where c.bucket = 'covered_by_fixed_fee' and c.period = %(period)s), 0)::bigint
-                as covered,
-            array_agg(c.key) filter (where c.kind = 'fee') as fees
+            coalesce(sum(a.amount) filter (where c.kind in ('time', 'delta', 'adjustment')), 0)::bigint as cap_used,
+            coalesce(sum(c.minutes - coalesce(r.minutes, 0))
+                filter (where c.bucket = 'covered_by_fixed_fee' and c.period = %(period)s), 0)::bigint as covered,
+            array_agg(split_part(c.key, '#', 1)) filter (where c.kind = 'fee' and r.charge is null) as fees
         from charges c
         left join (select charge, sum(amount) as amount from allocations group by charge) a on a.charge = c.key
+        left join (select charge, sum(minutes) as minutes from reopenings group by charge) r on r.charge = c.key
         where c.project = any(%(projects)s) group by c.project
         """,
         {"projects": list(projects), "period": period},
@@ -139,16 +347,16 @@ def _used(tx: Tx, projects: Sequence[str], period: str) -> dict[str, dict[str, A
 
 
 def _project_row(
-    tx: Tx,
     firm: Firm,
     project: Held,
     contract: Held,
+    orders: Sequence[Held],
     customer: Held | None,
     used: Mapping[str, Mapping[str, Any]],
     period: str,
 ) -> tuple[Any, ...]:
     body, entity = project.body, firm.entities[project.body["legal_entity"]]
-    lines = [line for line in lines_with_orders(tx, contract) if line["legal_entity"] == entity.code]
+    lines = [line for line in _amended(contract, orders) if line["legal_entity"] == entity.code]
     main = next((line for line in lines if line["billing_method"] != "pass_through"), lines[0])
     travel = next((line for line in lines if line["billing_method"] == "pass_through"), None)
     currency = body["currency"]
@@ -181,6 +389,7 @@ def _project_row(
         units(main["overage_rate"]),
         so_far.get("covered", 0),
         _fees_due(contract, main, period, so_far.get("fees") or []),
+        bool(customer and customer.body.get("credit_hold")),
     )
 
 

@@ -5,7 +5,7 @@ Ends with   buckets moved, credits traced to their entries, status in the PSA an
 Undo        the ERP's next word; a credit names the entries it takes back
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, LiteralString
 
@@ -17,6 +17,8 @@ from trueup.kernel.money import to_units
 from trueup.pipeline.house import House
 from trueup.pipeline.ingest import author
 from trueup.processes.commands import commands, state_of
+from trueup.processes.corrections import Part, take_back, void
+from trueup.processes.numbering import number_posted
 from trueup.processes.write_back import write_back
 from trueup.store import deliveries, holds, ledger, objects
 from trueup.store.changes import Event
@@ -30,6 +32,7 @@ STATUS_EVENTS = frozenset({"invoice.posted", "invoice.paid", "invoice.changed"})
 
 def react(tx: Tx, house: House, events: Sequence[Event]) -> None:
     """Follow the ERP, inside the transaction that heard it."""
+    number_posted(tx, house, events)
     for event in events:
         if event.kind != "invoice":
             continue
@@ -38,6 +41,8 @@ def react(tx: Tx, house: House, events: Sequence[Event]) -> None:
             _credit(tx, house, invoice)
         elif event.name == "invoice.posted":
             _invoiced(tx, invoice)
+        elif event.name == "invoice.changed" and invoice.status == "voided":
+            void(tx, invoice, "erp")
         if event.name in STATUS_EVENTS and not _only_credited(tx, house, invoice):
             _tell(tx, house, invoice)
 
@@ -65,23 +70,16 @@ def _sum(tx: Tx, sql: LiteralString, gid: str) -> Decimal:
 
 
 def _invoiced(tx: Tx, invoice: Held) -> None:
-    """What stood on the draft is invoiced now."""
-    rows = tx.rows(
-        """
-        select fact, fact_version, unit, charge, line_key, sum(quantity)::bigint as quantity from moves
-        where document = %s and to_bucket = 'on_draft' group by fact, fact_version, unit, charge, line_key
-        """,
-        (invoice.gid,),
-    )
+    """What stands on the draft is invoiced now; what a credit took off it before stays off."""
     ledger.move(
         tx,
         (
             Move(
-                f"{invoice.gid}/posted/{row['charge']}", row["fact"], row["fact_version"], row["unit"], "on_draft",
-                "invoiced", row["quantity"], f"posted as {invoice.body['number']}", "erp", row["charge"], invoice.gid,
-                row["line_key"],
+                f"{invoice.gid}/posted/{row['charge']}", row["fact"], row["fact_version"],
+                "minute" if row["kind"] in ("time", "overage") else "amount", "on_draft", "invoiced", row["on_draft"],
+                f"posted as {invoice.body['number']}", "erp", row["charge"], invoice.gid, row["line_key"],
             )
-            for row in rows
+            for row in ledger.standing(tx, documents=[invoice.gid])
         ),
     )  # fmt: skip
 
@@ -91,62 +89,53 @@ def _credit(tx: Tx, house: House, credit: Held) -> None:
     body = credit.body
     corrected = objects.load(tx, [body["corrects"]], lock=True)[body["corrects"]]
     currency = body["currency"]
-    for line in body["lines"]:
-        frame = _allocations(tx, corrected.gid, line["key"])
-        minutes = int((Decimal(line["quantity"]) * 60).to_integral_value()) if line["unit"] == "hour" else None
-        taken = attribute_credit(frame, currency, minutes, to_units(Decimal(line["net"]), currency))
-        rows = list(taken.splits.iter_rows(named=True))
-        ledger.allocate(tx, [(row["charge"], credit.gid, line["key"], -row["minutes"], -row["amount"]) for row in rows])
-        ledger.move(
-            tx,
-            (
-                Move(
-                    f"{credit.gid}/{row['charge']}", row["fact"], 1, "minute" if row["minutes"] else "amount", "invoiced",
-                    "credited", row["minutes"] or row["amount"], f"credited by {body['number']}", "erp", row["charge"],
-                    credit.gid, line["key"],
-                )
-                for row in rows
-            ),
-        )  # fmt: skip
+    rows = ledger.standing(tx, documents=[corrected.gid])
+    parts: list[Part] = []
+    excess: list[tuple[str, int]] = []
+    for key, minutes, net in _by_line(body["lines"], currency):
+        of_line = [row for row in rows if row["line_key"] == key]
+        if net == sum(row["amount"] for row in of_line):
+            parts += [Part(row, row["minutes"], row["amount"]) for row in of_line]
+            continue
+        taken = attribute_credit(_allocations(of_line), currency, minutes, net)
+        by_charge = {row["charge"]: row for row in of_line}
+        parts += [Part(by_charge[row["charge"]], row["minutes"], row["amount"]) for row in taken.splits.to_dicts()]
         if taken.excess_amount:
-            reason = f"the credit takes back more than line {line['key']} holds; somebody has to look"
-            holds.place(
-                tx,
-                [
-                    Hold(
-                        "MANUAL",
-                        credit.gid,
-                        "invoice",
-                        "accounts receivable",
-                        reason,
-                        "a decision",
-                        taken.excess_amount,
-                        currency,
-                    )
-                ],
-            )
+            excess.append((key, taken.excess_amount))
+    take_back(tx, parts, credit.gid, "credited", "erp", f"credited by {body['number']}")
+    if excess:
+        named = ", ".join(key for key, _ in excess)
+        reason = f"the credit takes back more than line {named} holds; somebody has to look"
+        amount = sum(units for _, units in excess)
+        holds.place(
+            tx,
+            [Hold("MANUAL", credit.gid, "invoice", "accounts receivable", reason, "a decision", amount, currency)],
+        )
     if not _only_credited(tx, house, corrected):
         _tell(tx, house, corrected)
 
 
-def _allocations(tx: Tx, document: str, line_key: str) -> pl.DataFrame:
-    """Return what still stands billed on one line, credits taken off."""
-    return ledger.frame(
-        tx,
-        """
-        select c.key, c.fact, c.service_on,
-            coalesce(t.source_order, e.source_order, 0),
-            (coalesce(c.minutes, 0) + coalesce(sum(b.minutes), 0))::bigint, (a.amount + coalesce(sum(b.amount), 0))::bigint
-        from allocations a
-        join charges c on c.key = a.charge
-        left join allocations b on b.charge = a.charge and b.document <> a.document and b.amount < 0
-        left join time_entries t on t.gid = c.fact
-        left join expense_lines e on e.gid = c.fact
-        where a.document = %(document)s and a.line_key = %(line)s
-        group by c.key, c.fact, c.service_on, t.source_order, e.source_order, c.minutes, a.amount
-        """,
-        {"document": document, "line": line_key},
-        {name: column.dtype for name, column in ALLOCATIONS.columns.items()},
+def _by_line(lines: Sequence[Mapping[str, Any]], currency: str) -> list[tuple[str, int | None, int]]:
+    """Add up a credit's lines by the line they correct: (key, minutes or None, units)."""
+    found: dict[str, tuple[int | None, int]] = {}
+    for line in lines:
+        minutes = int((Decimal(line["quantity"]) * 60).to_integral_value()) if line["unit"] == "hour" else None
+        before = found.get(line["key"], (0 if minutes is not None else None, 0))
+        both = None if minutes is None or before[0] is None else before[0] + minutes
+        found[line["key"]] = (both, before[1] + to_units(Decimal(line["net"]), currency))
+    return [(key, minutes, net) for key, (minutes, net) in found.items()]
+
+
+def _allocations(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return what still stands billed on one line, credits taken off, for the rule that attributes a credit."""
+    return pl.DataFrame(
+        [
+            (row["charge"], row["fact"], row["service_on"], place, row["minutes"], row["amount"])
+            for place, row in enumerate(reversed(rows))
+            if row["amount"] > 0 or row["minutes"] > 0
+        ],
+        schema={name: column.dtype for name, column in ALLOCATIONS.columns.items()},
+        orient="row",
     )
 
 

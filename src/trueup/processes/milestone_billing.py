@@ -21,7 +21,8 @@ from trueup.kernel.periods import month_of
 from trueup.pipeline.house import House
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import projects_of
-from trueup.store import holds, objects
+from trueup.processes.late_facts import in_open_month
+from trueup.store import holds, ledger, objects
 from trueup.store.changes import Event
 from trueup.store.database import Tx
 from trueup.store.objects import Held
@@ -41,9 +42,11 @@ def bill(house: House, gid: str, process: str) -> dict[str, Any]:
         if project is None:
             return {"waits": "its project"}
         entity = project.body["legal_entity"]
+        ledger.alone(tx, entity)
         day = date.fromisoformat(milestone.body["accepted_on"] or milestone.body["completed_on"])
         projects = projects_of(tx, house.firm, entity, month_of(day))
         plan = bill_milestones(_frame(tx, milestone), projects.filter(pl.col("project") == project.gid))
+        plan = in_open_month(tx, plan, entity)
         run = f"{month_of(day)}/{milestone.body['code']}/milestone"
         figures = carry_out(tx, house, plan, run, process, entity, [])
         over = [h for h in holds.open_of(tx, scopes=[gid]) if h["code"] not in set(plan.holds["code"].to_list())]
@@ -53,7 +56,13 @@ def bill(house: House, gid: str, process: str) -> dict[str, Any]:
 
 def _frame(tx: Tx, milestone: Held) -> pl.DataFrame:
     body = milestone.body
-    billed = tx.value("select coalesce(sum(amount), 0)::bigint from charges where fact = %s", (milestone.gid,))
+    billed = tx.value(
+        """
+        select (coalesce((select sum(amount) from charges where fact = %(fact)s), 0)
+            - coalesce((select sum(amount) from reopenings where fact = %(fact)s), 0))::bigint
+        """,
+        {"fact": milestone.gid},
+    )
     row = (
         milestone.gid,
         milestone.version,

@@ -17,17 +17,28 @@ from trueup.billing.frames import (
     ACCEPTANCES,
     COST_PROJECTS,
     COST_RATES,
+    DOCUMENT_TOTALS,
     EARNINGS,
     LINE_POSITIONS,
+    ORIGINS,
     POSTED,
+    POSTINGS,
     PROGRESS,
     REVENUE_LINES,
     WORKED,
     Shape,
 )
-from trueup.billing.journals import JournalPlan, plan_journals
-from trueup.billing.margin import labour_cost
-from trueup.billing.revenue import RevenueFacts, RevenuePlan, recognise
+from trueup.billing.journals import (
+    JournalPlan,
+    by_origin,
+    document_changes,
+    late_services,
+    plan_journals,
+    postings,
+)
+from trueup.billing.margin import LabourCost, labour_cost
+from trueup.billing.obligations import release_advances
+from trueup.billing.revenue import ObligationFacts, RevenueFacts, RevenuePlan, recognise
 from trueup.billing.run import plan_run
 from trueup.kernel.errors import Held as Waits
 from trueup.kernel.ids import derive
@@ -37,7 +48,8 @@ from trueup.pipeline.house import House
 from trueup.pipeline.ingest import author
 from trueup.processes.commands import commands
 from trueup.processes.facts import lines_with_orders, main_line, run_facts
-from trueup.store import changes, deliveries, ledger, objects
+from trueup.processes.obligation_facts import advances_of, obligation_facts
+from trueup.store import changes, deliveries, ledger, objects, periods
 from trueup.store.changes import Event
 from trueup.store.database import Tx
 from trueup.store.objects import Held
@@ -60,18 +72,23 @@ def close(house: House, period: str, entity: str, process: str) -> dict[str, Any
     with house.database.transaction() as tx:
         if not ledger.begin_run(tx, run, "month_end", entity, period):
             return {"run": run, "already": "done"}
+        periods.require_open(tx, entity, period, "the month end")
         _check_order(tx, entity, period)
-        revenue = _revenue(tx, house, entity, period)
+        revenue, unclear = _revenue(tx, house, entity, period)
+        split = by_origin(revenue.lines, revenue.origins, _query(tx, ORIGINS, _BOOKED, {"entity": entity}), period)
+        _check_late(tx, house, split, entity, period)
         labour, problems = _labour(tx, entity, period)
         journals = plan_journals(revenue.contracts, labour, period)
         _freeze(tx, revenue, entity, period)
         _margins(tx, entity, period, revenue, labour)
         _schedules(tx, house, revenue, entity, period, process)
         _journals(tx, house, journals, period, process)
+        _post(tx, journals, split, entity, period)
+        _advances(tx, house, revenue, entity, period)
         figures = {
             "contracts": revenue.contracts.height,
             "journals": journals.journals["code"].to_list(),
-            "problems": [*revenue.problems, *problems, *journals.problems],
+            "problems": [*unclear, *revenue.problems, *problems, *journals.problems],
         }
         ledger.end_run(tx, run, figures)
         closed = Event(f"period.closed/{period}/{entity}", "period.closed", entity, "legal_entity", {"code": period})
@@ -88,6 +105,78 @@ def _check_order(tx: Tx, entity: str, period: str) -> None:
         )
 
 
+def _check_late(tx: Tx, house: House, split: pl.DataFrame, entity: str, period: str) -> None:
+    """Refuse revenue for services of closed months where the firm wants a person to decide; else it is booked now."""
+    if house.firm.late_revenue != "refuse":
+        return
+    closed = tx.rows(
+        "select distinct legal_entity, period from positions where legal_entity = %s and period < %s", (entity, period)
+    )
+    late = late_services(split, pl.DataFrame(closed, schema={"legal_entity": pl.String, "period": pl.String}))
+    if late.height:
+        named = objects.load(tx, late["contract"].unique().to_list())
+        what = "; ".join(
+            f"{_text(row['recognised'], row['currency'])} {row['currency']} of {named[row['contract']].body['code']} "
+            f"{row['contract_line']} for {row['origin_period']}"
+            for row in late.iter_rows(named=True)
+        )
+        raise Waits(
+            f"{entity} {period} has revenue for closed months: {what}. Correct the facts, or set late_revenue: "
+            "next_open_period to book it in the open month",
+            "PERIOD_CLOSED",
+        )
+
+
+_BOOKED = """
+    select contract, contract_line, obligation, legal_entity, currency, origin_period, sum(credit - debit)::bigint
+    from revenue_postings where legal_entity = %(entity)s and account = '4000' and obligation is not null
+    group by contract, contract_line, obligation, legal_entity, currency, origin_period
+"""
+_DOCUMENTS = """
+    select coalesce(i.body ->> 'contract', o.body ->> 'contract') as contract, %(entity)s::text,
+        i.body ->> 'currency' as currency,
+        sum(case when i.body ->> 'invoice_type' = 'credit' then -1 else 1 end * (i.body ->> 'net')::numeric) as net,
+        sum(case when i.body ->> 'invoice_type' = 'credit' then -1 else 1 end * (i.body ->> 'tax')::numeric) as tax
+    from objects i left join objects o on o.gid = i.body ->> 'corrects'
+    where i.kind = 'invoice' and i.tombstone is null and i.status in ('posted', 'part_paid', 'paid', 'credited')
+        and coalesce(i.body ->> 'legal_entity', o.body ->> 'legal_entity') = %(entity)s
+        and (i.body ->> 'invoice_date')::date <= %(upto)s
+        and coalesce(i.body ->> 'contract', o.body ->> 'contract') is not null
+    group by 1, 3
+"""
+_DOCUMENTS_BOOKED = """
+    select contract, legal_entity, currency,
+        (sum(debit - credit) filter (where account = '1100')
+            - coalesce(sum(credit - debit) filter (where account = '2300'), 0))::bigint,
+        coalesce(sum(credit - debit) filter (where account = '2300'), 0)::bigint
+    from revenue_postings where legal_entity = %(entity)s and journal like 'DOC-%%'
+    group by contract, legal_entity, currency
+"""
+
+
+def _post(tx: Tx, plan: JournalPlan, split: pl.DataFrame, entity: str, period: str) -> None:
+    """Write the subledger: the month's journals by obligation and month of service, and what documents book."""
+    totals = [
+        (row["contract"], entity, row["currency"], to_units(row["net"], row["currency"]), to_units(row["tax"], row["currency"]))
+        for row in tx.rows(_DOCUMENTS, {"entity": entity, "upto": last_day(period)})
+    ]  # fmt: skip
+    booked = _query(tx, DOCUMENT_TOTALS, _DOCUMENTS_BOOKED, {"entity": entity})
+    documents = document_changes(_frame(totals, DOCUMENT_TOTALS), booked)
+    tx.copy("revenue_postings", tuple(POSTINGS.columns), postings(plan, split, documents, period).rows())
+
+
+def _advances(tx: Tx, house: House, revenue: RevenuePlan, entity: str, period: str) -> None:
+    """Freeze how much of each advance in foreign currency has been earned, at the rate of its own day."""
+    contracts = [contract for contract in _contracts(tx, entity) if contract.body["code"] in house.firm.obligations]
+    advances = advances_of(house.firm.obligations, contracts)
+    states = release_advances(advances, revenue.contracts.filter(pl.col("legal_entity") == entity))
+    named = states.join(advances.select("contract", "advance", "functional_currency"), on=["contract", "advance"])
+    columns = (
+        "contract", "advance", "amount", "released", "functional", "functional_released", "functional_currency",
+    )  # fmt: skip
+    tx.copy("advance_positions", (*columns, "period"), [(*row, period) for row in named.select(columns).rows()])
+
+
 def _frame(rows: Sequence[Sequence[Any]], shape: Shape) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={name: column.dtype for name, column in shape.columns.items()}, orient="row")
 
@@ -96,33 +185,84 @@ def _query(tx: Tx, shape: Shape, sql: Any, params: Mapping[str, Any]) -> pl.Data
     return ledger.frame(tx, sql, params, {name: column.dtype for name, column in shape.columns.items()})
 
 
-def _revenue(tx: Tx, house: House, entity: str, period: str) -> RevenuePlan:
+def _revenue(tx: Tx, house: House, entity: str, period: str) -> tuple[RevenuePlan, tuple[str, ...]]:
     upto = last_day(period)
     lines, milestones = _lines(tx, house, entity)
+    declared, unclear = _obligations(tx, house, entity, upto)
     facts = RevenueFacts(
         lines=lines,
         charges=_earnings(tx, house, entity, period, upto),
         milestones=milestones,
         progress=_progress(tx, house, entity, upto),
         posted=_query(tx, POSTED, _POSTED, {"entity": entity}),
+        declared=declared,
     )
     previous = _query(tx, LINE_POSITIONS, _PREVIOUS, {"entity": entity, "period": previous_month(period)})
-    return recognise(facts, upto, previous)
+    return recognise(facts, upto, previous), unclear
+
+
+def _obligations(tx: Tx, house: House, entity: str, upto: date) -> tuple[ObligationFacts, tuple[str, ...]]:
+    """Return declared obligations with what approved time, expenses and signed milestones say of them."""
+    contracts = [contract for contract in _contracts(tx, entity) if contract.body["code"] in house.firm.obligations]
+    if not contracts:
+        return ObligationFacts(), ()
+    done: dict[str, list[tuple[str, Any, int]]] = {}
+    worked = tx.rows(
+        """
+        select p.body ->> 'contract' as contract, t.worked_on as day, sum(t.minutes)::bigint as quantity
+        from time_entries t join objects p on p.gid = t.project
+        where p.legal_entity = %s and t.status = 'approved' and t.tombstone is null and t.worked_on <= %s
+        group by 1, 2
+        """,
+        (entity, upto),
+    )
+    spent = tx.rows(
+        """
+        select p.body ->> 'contract' as contract, e.spent_on as day, sum(e.amount)::bigint as quantity
+        from expense_lines e join objects p on p.gid = e.project
+        where p.legal_entity = %s and e.status in ('approved', 'posted', 'reimbursed') and e.tombstone is null
+            and e.spent_on <= %s
+        group by 1, 2
+        """,
+        (entity, upto),
+    )
+    # Labour is costed by month of work, and counts from the month's last day.
+    labour = _labour_to_date(tx, entity, upto, by_month=True).labour
+    for measure, rows in (("minutes", worked), ("cost", spent)):
+        for row in rows:
+            done.setdefault(row["contract"], []).append((measure, row["day"], row["quantity"]))
+    for row in labour.iter_rows(named=True):
+        done.setdefault(row["contract"], []).append(("cost", last_day(row["period"]), row["amount"]))
+    accepted: dict[tuple[str, str], list[tuple[Any, int]]] = {}
+    for contract in contracts:
+        for milestone in objects.of_kind(tx, "milestone", {"contract": contract.gid}):
+            body = milestone.body
+            signed = _day(body["accepted_on"] if body["acceptance_required"] else body["completed_on"])
+            if signed and body["completed_on"] and milestone.status != "cancelled":
+                day = max(signed, date.fromisoformat(body["completed_on"]))
+                units = to_units(Decimal(body["amount"]), body["currency"])
+                accepted.setdefault((contract.gid, body["line_key"]), []).append((day, units))
+    return obligation_facts(house.firm.obligations, contracts, entity, done, accepted)
 
 
 _POSTED = """
-    select a.contract, a.contract_line, case when i.body ->> 'invoice_type' = 'credit' then 'credit' else 'invoice' end,
-        abs(a.amount)::bigint, (i.body ->> 'invoice_date')::date
+    select a.contract, a.contract_line,
+        case when i.body ->> 'invoice_type' = 'credit' then 'credit'
+            when i.body ->> 'corrects' is not null then 'rebill' else 'invoice' end,
+        (case when i.body ->> 'invoice_type' = 'credit' then -a.amount else a.amount end)::bigint,
+        (i.body ->> 'invoice_date')::date, a.origin_period
     from (
-        select c.contract, c.contract_line, l.document, sum(l.amount) as amount from allocations l
-        join charges c on c.key = l.charge where c.legal_entity = %(entity)s
-        group by c.contract, c.contract_line, l.document) a
+        select c.contract, c.contract_line, l.document, to_char(c.service_on, 'YYYY-MM') as origin_period,
+            sum(l.amount) as amount
+        from allocations l join charges c on c.key = l.charge where c.legal_entity = %(entity)s
+        group by 1, 2, 3, 4) a
     join objects i on i.gid = a.document
     where i.status in ('posted', 'part_paid', 'paid', 'credited')
 """
 _PREVIOUS = """
-    select contract, line_key, legal_entity, currency, method, recognised, billed, 0::bigint, 0::bigint from positions
-    where legal_entity = %(entity)s and period = %(period)s
+    select contract, line_key, obligation, legal_entity, currency, method, claim, recognised, billed, provision,
+        estimate_change, 0::bigint, 0::bigint, 0::bigint
+    from positions where legal_entity = %(entity)s and period = %(period)s
 """
 
 
@@ -183,6 +323,12 @@ def _earnings(tx: Tx, house: House, entity: str, period: str, upto: date) -> pl.
         """
         select contract, contract_line, amount, bucket, null::text, service_on from charges
         where legal_entity = %(entity)s and kind <> 'milestone' and service_on <= %(upto)s
+        union all
+        -- A credit note takes off itself; a draft that was voided is taken off here.
+        select c.contract, c.contract_line, -r.amount, c.bucket, null::text, c.service_on
+        from reopenings r join charges c on c.key = r.charge
+        where c.legal_entity = %(entity)s and c.kind <> 'milestone' and c.service_on <= %(upto)s
+            and r.place in ('on_draft', 'invoiced')
         """,
         {"entity": entity, "upto": upto},
     )
@@ -215,32 +361,7 @@ def _progress(tx: Tx, house: House, entity: str, upto: date) -> pl.DataFrame:
 
 def _labour(tx: Tx, entity: str, period: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Return what the month adds to labour cost: everything approved to date less what earlier months booked."""
-    upto = last_day(period)
-    worked = _query(
-        tx,
-        WORKED,
-        """
-        select t.gid, t.project, t.resource, t.worked_on, t.minutes::bigint, %(upto)s::date from time_entries t
-        join objects p on p.gid = t.project
-        where p.legal_entity = %(entity)s and t.status = 'approved' and t.tombstone is null and t.worked_on <= %(upto)s
-        """,
-        {"entity": entity, "upto": upto},
-    )
-    rates = [
-        (
-            rate.body["resource"],
-            to_units(Decimal(rate.body["amount"]), rate.body["currency"]),
-            rate.body["currency"],
-            date.fromisoformat(rate.body["valid_from"]),
-        )
-        for rate in objects.of_kind(tx, "cost_rate")
-        if rate.status == "active"
-    ]
-    projects = [
-        (project.gid, project.body["contract"], entity, project.body["currency"])
-        for project in objects.of_kind(tx, "project", {"legal_entity": entity})
-    ]
-    cost = labour_cost(worked, _frame(rates, COST_RATES), _frame(projects, COST_PROJECTS))
+    cost = _labour_to_date(tx, entity, last_day(period))
     booked = {
         row["project"]: row
         for row in tx.rows(
@@ -260,6 +381,36 @@ def _labour(tx: Tx, entity: str, period: str) -> tuple[pl.DataFrame, tuple[str, 
     return pl.DataFrame(month, schema=cost.labour.schema), cost.problems
 
 
+def _labour_to_date(tx: Tx, entity: str, upto: date, *, by_month: bool = False) -> LabourCost:
+    """Return labour cost of the approved time to date; all of it in the month of `upto`, or each in its month of work."""
+    worked = _query(
+        tx,
+        WORKED,
+        """
+        select t.gid, t.project, t.resource, t.worked_on, t.minutes::bigint,
+            case when %(by_month)s then t.worked_on else %(upto)s::date end from time_entries t
+        join objects p on p.gid = t.project
+        where p.legal_entity = %(entity)s and t.status = 'approved' and t.tombstone is null and t.worked_on <= %(upto)s
+        """,
+        {"entity": entity, "upto": upto, "by_month": by_month},
+    )
+    rates = [
+        (
+            rate.body["resource"],
+            to_units(Decimal(rate.body["amount"]), rate.body["currency"]),
+            rate.body["currency"],
+            date.fromisoformat(rate.body["valid_from"]),
+        )
+        for rate in objects.of_kind(tx, "cost_rate")
+        if rate.status == "active"
+    ]
+    projects = [
+        (project.gid, project.body["contract"], entity, project.body["currency"])
+        for project in objects.of_kind(tx, "project", {"legal_entity": entity})
+    ]
+    return labour_cost(worked, _frame(rates, COST_RATES), _frame(projects, COST_PROJECTS))
+
+
 def _freeze(tx: Tx, revenue: RevenuePlan, entity: str, period: str) -> None:
     rows = []
     for row in revenue.lines.iter_rows(named=True):
@@ -267,14 +418,15 @@ def _freeze(tx: Tx, revenue: RevenuePlan, entity: str, period: str) -> None:
         rows.append(
             (
                 row["contract"], row["contract_line"], period, entity, row["currency"], row["method"], row["recognised"],
-                row["billed"], max(0, -open_value), max(0, open_value),
+                row["billed"], max(0, -open_value), max(0, open_value), row["obligation"], row["claim"], row["provision"],
+                row["estimate_change"],
             )
         )  # fmt: skip
     tx.copy(
         "positions",
         (
             "contract", "line_key", "period", "legal_entity", "currency", "method", "recognised", "billed", "deferred",
-            "unbilled",
+            "unbilled", "obligation", "claim", "provision", "estimate_change",
         ),
         rows,
     )  # fmt: skip
@@ -317,15 +469,15 @@ def _margins(tx: Tx, entity: str, period: str, revenue: RevenuePlan, labour: pl.
 def _schedules(tx: Tx, house: House, revenue: RevenuePlan, entity: str, period: str, process: str) -> None:
     """Write each line's month into its revenue schedule."""
     gids = {
-        (row["contract"], row["contract_line"]): derive(
-            "revenue_schedule", row["contract"], row["contract_line"], entity
+        (row["contract"], row["contract_line"], row["obligation"]): derive(
+            "revenue_schedule", row["contract"], row["contract_line"], entity, *_own_key(row)
         )
         for row in revenue.lines.iter_rows(named=True)
     }
     held = objects.load(tx, gids.values())
     items = []
     for row in revenue.lines.iter_rows(named=True):
-        gid = gids[(row["contract"], row["contract_line"])]
+        gid = gids[(row["contract"], row["contract_line"], row["obligation"])]
         open_value = row["recognised"] - row["billed"]
         month = {
             "period": period,
@@ -338,6 +490,7 @@ def _schedules(tx: Tx, house: House, revenue: RevenuePlan, entity: str, period: 
         values = {
             "contract": row["contract"],
             "line_key": row["contract_line"],
+            **({"obligation": row["obligation"]} if _own_key(row) else {}),
             "method": row["method"],
             "currency": row["currency"],
             "legal_entity": entity,
@@ -345,6 +498,11 @@ def _schedules(tx: Tx, house: House, revenue: RevenuePlan, entity: str, period: 
         }
         items.append(("revenue_schedule", gid, values if gid in held else {**values, "status": "active"}))
     author(tx, house, items, actor=process)
+
+
+def _own_key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the obligation's key; nothing where the contract line is one by itself."""
+    return () if row["obligation"] == row["contract_line"] else (row["obligation"],)
 
 
 def _journals(tx: Tx, house: House, plan: JournalPlan, period: str, process: str) -> None:

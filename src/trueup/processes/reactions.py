@@ -2,13 +2,17 @@
 
 from trueup.pipeline.house import Reaction
 from trueup.processes import (
+    brakes,
     expense_posting,
+    intercompany,
     invoice_posting,
     milestone_billing,
     month_end,
     opportunity_to_project,
+    period_close,
     reconciliation,
     resource_sync,
+    schedule_billing,
     time_to_billing,
 )
 
@@ -18,7 +22,18 @@ REACTIONS: tuple[Reaction, ...] = (
     milestone_billing.react,
     invoice_posting.react,
     expense_posting.react,
+    brakes.react,
 )
 
-PROCESSES = (opportunity_to_project, time_to_billing, milestone_billing, month_end, reconciliation)
+PROCESSES = (
+    opportunity_to_project,
+    time_to_billing,
+    brakes,
+    intercompany,
+    milestone_billing,
+    month_end,
+    period_close,
+    reconciliation,
+    schedule_billing,
+)
 """Imported so that every durable process is registered wherever anything can start one."""

@@ -12,9 +12,11 @@ from trueup import engine
 from trueup.billing.run import plan_run
 from trueup.kernel.periods import last_day
 from trueup.pipeline.house import House
+from trueup.processes import decided, rerating, schedule_billing
+from trueup.processes.brakes import braked
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import run_facts
-from trueup.store import ledger
+from trueup.store import ledger, periods
 from trueup.store.database import Tx
 
 
@@ -30,9 +32,13 @@ def bill(house: House, period: str, entity: str, process: str) -> dict[str, Any]
     with house.database.transaction() as tx:
         if not ledger.begin_run(tx, run, "billing", entity, period):
             return {"run": run, "already": "done"}
+        periods.require_open(tx, entity, period, "the billing run")
         facts = run_facts(tx, house.firm, entity, last_day(period), period)
         plan = plan_run(facts, last_day(period), period)
+        plan = braked(tx, house.firm, plan, facts, entity)
         figures = carry_out(tx, house, plan, run, process, entity, facts.projects["project"].to_list())
+        schedule_billing.start(tx, house.firm, period, entity)
+        rerating.name_edits(tx, house, entity)
         ledger.end_run(tx, run, figures)
         return {"run": run, **figures}
 
@@ -41,7 +47,8 @@ def preview(house: House, period: str, entity: str) -> dict[str, Any]:
     """Say what a run would do, and do nothing."""
     with house.database.transaction() as tx:
         facts = run_facts(tx, house.firm, entity, last_day(period), period)
-        plan = plan_run(facts, last_day(period), period)
+        plan = braked(tx, house.firm, plan_run(facts, last_day(period), period), facts, entity)
+        plan = decided.adjusted(tx, plan, entity)
     return {
         "invoices": plan.invoices.to_dicts(),
         "lines": plan.invoice_lines.to_dicts(),

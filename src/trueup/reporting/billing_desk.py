@@ -256,6 +256,8 @@ def items(
 def _label(row: dict[str, Any]) -> str:
     if row["scope_kind"] in ("time_entry", "expense_line"):
         return str(row["kind_of_work"] or row["scope_kind"].replace("_", " "))
+    if row["scope_kind"] == "schedule":
+        return f"Schedule of {row['scope'].partition('/')[0]}"
     name = str(row["scope_name"] or "")
     return f"{row['scope_code']} {name}".strip() if row["scope_code"] and row["scope_code"] != name else name
 

@@ -272,7 +272,9 @@ def _revenue(tx: Tx, names: _Names) -> dict[str, Any]:
 def _lines(tx: Tx) -> dict[str, dict[str, str]]:
     """Return what each contract line earned to date at each month end."""
     found: dict[str, dict[str, str]] = {}
-    for row in tx.rows("select line_key, period, currency, recognised from positions order by line_key, period"):
+    for row in tx.rows(
+        "select line_key, period, currency, sum(recognised)::bigint as recognised from positions group by 1, 2, 3 order by 1, 2"
+    ):
         found.setdefault(row["line_key"], {})[row["period"]] = _units(row["recognised"], row["currency"])
     return found
 

@@ -527,6 +527,8 @@ def _fact_label(row: Mapping[str, Any], body: Mapping[str, Any]) -> str:
         return f"{body.get('code', '')} {body.get('name', '')}".strip() or "Milestone"
     if row["kind"] == "fee":
         return f"Fee of {row['trace'].get('fee_month', row['period'])}"
+    if row["kind"] == "schedule":
+        return f"Schedule of {row['contract_line']}, {row['period']}"
     return str(body.get("role") or "Time")
 
 
@@ -540,7 +542,19 @@ def _rate_line(held: Held | None) -> RateLine | None:
     )  # fmt: skip
 
 
-_MONEY = frozenset({"allocated_amount", "amount", "cap", "cap_left", "monthly_fee", "overage_rate"})
+_MONEY = frozenset(
+    {
+        "allocated_amount",
+        "amount",
+        "billed_before",
+        "cap",
+        "cap_left",
+        "due",
+        "monthly_fee",
+        "new_since",
+        "overage_rate",
+    }
+)
 
 
 def _input(name: str, value: Any, currency: str) -> str:

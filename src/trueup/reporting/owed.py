@@ -14,6 +14,7 @@ class Owed:
     gross    total with tax
     credited gross taken back by credits
     balance  what is still owed
+    due_on   day it is due; None where the invoice does not say
     """
 
     gid: str
@@ -23,6 +24,7 @@ class Owed:
     gross: Decimal
     credited: Decimal
     balance: Decimal
+    due_on: date | None = None
 
 
 def owed(tx: Tx) -> list[Owed]:
@@ -31,7 +33,8 @@ def owed(tx: Tx) -> list[Owed]:
         """
         select i.gid, i.body ->> 'legal_entity' as legal_entity, i.body ->> 'currency' as currency,
             (i.body ->> 'invoice_date')::date as day, (i.body ->> 'gross')::numeric as gross,
-            coalesce(c.amount, 0) as credited, (i.body ->> 'gross')::numeric - coalesce(p.amount, 0) - coalesce(c.amount, 0) as balance
+            coalesce(c.amount, 0) as credited, (i.body ->> 'gross')::numeric - coalesce(p.amount, 0) - coalesce(c.amount, 0) as balance,
+            (i.body ->> 'due_on')::date as due_on
         from objects i
         left join (
             select a ->> 'invoice' as gid, sum((a ->> 'amount')::numeric) as amount

@@ -343,8 +343,10 @@ def _methods(tx: Tx, row: ProjectRow, contract: Held | None) -> tuple[MethodRow,
         one["line_key"]: one["recognised"]
         for one in tx.rows(
             """
-            select line_key, recognised from positions p where contract = %s and legal_entity = %s and period = (
+            select line_key, sum(recognised)::bigint as recognised from positions p
+            where contract = %s and legal_entity = %s and period = (
                 select max(period) from positions q where q.contract = p.contract and q.legal_entity = p.legal_entity)
+            group by line_key
             """,
             (contract.gid, row.legal_entity),
         )

@@ -27,15 +27,59 @@ ROLES = ("Partner", "Principal", "Senior Consultant", "Consultant", "Analyst")
 LEADING_ROLES = ("Partner", "Principal", "Senior Consultant")
 
 ENTITIES: tuple[Row, ...] = (
-    {"code": "US01", "country": "US", "currency": "USD", "name": "Nordlys Inc", "nexus": ["US", "CA"]},
+    {
+        "code": "US01",
+        "country": "US",
+        "currency": "USD",
+        "name": "Nordlys Inc",
+        "nexus": ["US", "CA"],
+        "letterhead": {
+            "street": "410 Harbor View Ave",
+            "city": "Boston",
+            "post_code": "02110",
+            "region": "MA",
+            "tax_number": "00-4218805",
+            "contact": "Accounts Receivable",
+            "phone": "+1 617 555 0142",
+            "email": "ar.us@nordlys.example",
+        },
+    },
     {
         "code": "DE01",
         "country": "DE",
         "currency": "EUR",
         "name": "Nordlys GmbH",
         "nexus": ["DE", "FR", "NL", "AT", "US"],
+        "letterhead": {
+            "street": "Nordlichtallee 12",
+            "city": "Hamburg",
+            "post_code": "20095",
+            "vat_id": "DE288347563",
+            "registration": "HRB 000417",
+            "contact": "Debitorenbuchhaltung",
+            "phone": "+49 40 5550142",
+            "email": "ar.de@nordlys.example",
+            "iban": "DE89370400440532013000",
+        },
     },
-    {"code": "UK01", "country": "GB", "currency": "GBP", "name": "Nordlys Ltd", "nexus": ["GB", "IE", "US"]},
+    {
+        "code": "UK01",
+        "country": "GB",
+        "currency": "GBP",
+        "name": "Nordlys Ltd",
+        "nexus": ["GB", "IE", "US"],
+        "letterhead": {
+            "street": "7 Aurora Yard",
+            "city": "London",
+            "post_code": "E1 0AA",
+            "vat_id": "GB421880560",
+            "registration": "00417042",
+            "contact": "Accounts Receivable",
+            "phone": "+44 20 7946 0142",
+            "email": "ar.uk@nordlys.example",
+            "iban": "GB29NWBK60161331926819",
+        },
+    },
 )
 CURRENCY_OF = {str(entity["code"]): str(entity["currency"]) for entity in ENTITIES}
 

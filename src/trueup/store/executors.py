@@ -63,3 +63,16 @@ def dead(tx: Tx, grace_seconds: float) -> list[str]:
 def bury(tx: Tx, executor: str) -> None:
     """Note that an executor's work has been taken over."""
     tx.run("update executors set ended_at = now() where executor = %s and ended_at is null", (executor,))
+
+
+def living(tx: Tx, grace_seconds: float = 10.0) -> bool:
+    """Say whether anybody works: a heartbeat that is not older than the grace."""
+    return bool(
+        tx.value(
+            """
+            select exists (select from executors
+                where ended_at is null and beat_at > now() - make_interval(secs => %s))
+            """,
+            (grace_seconds,),
+        )
+    )

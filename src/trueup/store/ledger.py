@@ -7,7 +7,7 @@ from typing import Any, Final, LiteralString
 
 import polars as pl
 
-from trueup.store.database import Tx, json
+from trueup.store.database import Tx, array, json
 
 MOVE = (
     "key", "fact", "fact_version", "unit", "from_bucket", "to_bucket", "quantity", "charge", "document", "line_key",
@@ -16,6 +16,7 @@ MOVE = (
 CHARGE = (
     "key", "fact", "fact_version", "kind", "project", "contract", "contract_line", "legal_entity", "currency", "minutes",
     "rate", "amount", "bucket", "document", "line_key", "rate_line", "service_on", "period", "run", "trace",
+    "purchase_order",
 )  # fmt: skip
 
 
@@ -141,7 +142,12 @@ def frame(tx: Tx, sql: LiteralString, params: Mapping[str, Any] | None, schema: 
 
 
 def begin_run(tx: Tx, run: str, kind: str, legal_entity: str | None, period: str | None) -> bool:
-    """Note that a run begins; False when it has been done already."""
+    """Note that a run begins; False when it has been done already.
+
+    Runs of one legal entity wait for each other, whatever their month: both would bill what is open now.
+    """
+    if legal_entity is not None:
+        alone(tx, legal_entity)
     tx.run(
         "insert into runs (run, kind, legal_entity, period) values (%s, %s, %s, %s) on conflict (run) do nothing",
         (run, kind, legal_entity, period),
@@ -157,3 +163,152 @@ def end_run(tx: Tx, run: str, figures: Mapping[str, Any]) -> None:
 def run_of(tx: Tx, run: str) -> dict[str, Any] | None:
     """Return one run: kind, legal entity, period, state, figures, times."""
     return tx.row("select * from runs where run = %s", (run,))
+
+
+def alone(tx: Tx, legal_entity: str) -> None:
+    """Let nobody else bill, credit or adjust in this legal entity until the transaction ends."""
+    tx.run("select pg_advisory_xact_lock(hashtextextended('billing/' || %s, 0))", (legal_entity,))
+
+
+def standing(
+    tx: Tx, *, documents: Sequence[str] | None = None, facts: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return what still stands on documents, one row a charge, newest service first; credits and voids taken off.
+
+    documents  invoices to look at; None for every invoice of the facts
+    facts      facts to look at; None for all of the documents
+    Returns    charge, fact, fact_version, kind, project, contract, legal_entity, currency, document, line_key, rate,
+               rate_line, service_on, minutes, amount (units), on_draft and invoiced (in the fact's own unit)
+    """
+    return tx.rows(
+        """
+        select c.key as charge, c.fact, c.fact_version, c.kind, c.project, c.contract, c.legal_entity, c.currency,
+            c.document, c.line_key, c.rate, c.rate_line, c.service_on, a.minutes, a.amount, m.on_draft, m.invoiced
+        from charges c
+        cross join lateral (
+            select coalesce(sum(minutes), 0)::bigint as minutes, coalesce(sum(amount), 0)::bigint as amount
+            from allocations where charge = c.key) a
+        cross join lateral (
+            select coalesce(sum(case 'on_draft' when to_bucket then quantity when from_bucket then -quantity end), 0)::bigint
+                    as on_draft,
+                coalesce(sum(case 'invoiced' when to_bucket then quantity when from_bucket then -quantity end), 0)::bigint
+                    as invoiced
+            from moves where charge = c.key) m
+        left join time_entries t on t.gid = c.fact
+        left join expense_lines e on e.gid = c.fact
+        where c.document is not null
+            and (%(documents)s::text[] is null or c.document = any(%(documents)s::text[]))
+            and (%(facts)s::text[] is null or c.fact = any(%(facts)s::text[]))
+            and (a.minutes <> 0 or a.amount <> 0 or m.on_draft <> 0 or m.invoiced <> 0)
+        order by c.service_on desc, coalesce(t.source_order, e.source_order, 0) desc, c.key
+        """,
+        {
+            "documents": None if documents is None else array(documents),
+            "facts": None if facts is None else array(facts),
+        },
+    )
+
+
+REOPENING = ("key", "charge", "fact", "kind", "place", "minutes", "amount", "document", "reason")
+
+
+def reopen(tx: Tx, rows: Sequence[tuple[str, str, str, str, str, int, int, str | None, str]]) -> None:
+    """Say which parts of charges price their fact no longer, in the columns of `REOPENING`; known keys stay."""
+    tx.many(
+        """
+        insert into reopenings (key, charge, fact, kind, place, minutes, amount, document, reason)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (key) do nothing
+        """,
+        rows,
+    )
+
+
+def on_documents(tx: Tx, facts: Sequence[str]) -> dict[str, int]:
+    """Return how much of each fact stands on drafts and invoices, in its own unit, locked for this transaction."""
+    found: dict[str, int] = {}
+    for row in tx.rows(
+        "select fact, quantity from buckets where fact = any(%s::text[]) and bucket in ('on_draft', 'invoiced') for update",
+        (array(facts),),
+    ):
+        found[row["fact"]] = found.get(row["fact"], 0) + row["quantity"]
+    return found
+
+
+def balances(tx: Tx, facts: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return fact -> bucket -> quantity, `source` left out, locked for this transaction."""
+    found: dict[str, dict[str, int]] = {fact: {} for fact in facts}
+    for row in tx.rows(
+        "select fact, bucket, quantity from buckets where fact = any(%s::text[]) and bucket <> 'source' for update",
+        (array(facts),),
+    ):
+        found[row["fact"]][row["bucket"]] = row["quantity"]
+    return found
+
+
+def taken_back(tx: Tx) -> set[str]:
+    """Return the facts of which something left a final bucket once: their charges' keys may be in use."""
+    rows = tx.tuples(
+        """
+        select fact from moves
+        where from_bucket in ('on_draft', 'invoiced', 'credited', 'written_off', 'non_billable', 'covered_by_fixed_fee')
+            and to_bucket in ('unbilled', 'source')
+        union select fact from reopenings
+        """
+    )
+    return {fact for (fact,) in rows}
+
+
+def keys_like(tx: Tx, facts: Sequence[str]) -> set[str]:
+    """Return the keys of every charge of some facts."""
+    return {row["key"] for row in tx.rows("select key from charges where fact = any(%s::text[])", (array(facts),))}
+
+
+def shrink(tx: Tx, fact: str, bucket: str, quantity: int, key: str, reason: str) -> None:
+    """Take minutes of a fact that left a final bucket off the charges that priced them, newest first.
+
+    bucket  credited, written_off, non_billable or covered_by_fixed_fee
+    key     of the correction; the reopenings' keys begin with it
+    """
+    rows = []
+    for part in tx.rows(_CREDITED if bucket == "credited" else _KEPT, {"fact": fact, "bucket": bucket}):
+        minutes = min(quantity, part["minutes"])
+        if minutes <= 0:
+            continue
+        whole = minutes == part["minutes"]
+        amount = part["amount"] if whole else share(part["amount"], minutes, part["minutes"])
+        rows.append(
+            (f"{key}/{part['charge']}", part["charge"], fact, part["kind"], bucket, minutes, amount, None, reason)
+        )
+        quantity -= minutes
+    reopen(tx, rows)
+
+
+def share(amount: int, part: int, whole: int) -> int:
+    """Return the part of an amount in units, rounded to the minor unit, half away from zero."""
+    step = 10_000 * whole
+    size = (abs(amount) * part * 2 + step) // (2 * step) * 10_000
+    return size if amount >= 0 else -size
+
+
+_CREDITED: LiteralString = """
+    select c.key as charge, c.kind, (a.minutes - coalesce(r.minutes, 0))::bigint as minutes,
+        (a.amount - coalesce(r.amount, 0))::bigint as amount
+    from charges c
+    cross join lateral (
+        select -sum(minutes) as minutes, -sum(amount) as amount from allocations
+        where charge = c.key and (minutes < 0 or amount < 0) and document not like '%%/void') a
+    cross join lateral (
+        select sum(minutes) as minutes, sum(amount) as amount from reopenings where charge = c.key and place = 'credited') r
+    where c.fact = %(fact)s and c.kind in ('time', 'overage') and a.minutes > coalesce(r.minutes, 0) and %(bucket)s <> ''
+    order by c.created_at desc, c.key desc
+"""
+_KEPT: LiteralString = """
+    select c.key as charge, c.kind, (c.minutes - coalesce(r.minutes, 0))::bigint as minutes,
+        (c.amount - coalesce(r.amount, 0))::bigint as amount
+    from charges c
+    cross join lateral (
+        select sum(minutes) as minutes, sum(amount) as amount from reopenings where charge = c.key and place = %(bucket)s) r
+    where c.fact = %(fact)s and c.bucket = %(bucket)s and c.kind in ('time', 'overage')
+        and c.minutes > coalesce(r.minutes, 0)
+    order by c.created_at desc, c.key desc
+"""

@@ -77,6 +77,18 @@ def by_field(tx: Tx, kind: str, field: str, values: Iterable[Any]) -> dict[str, 
     return {row["value"]: row["gid"] for row in rows}
 
 
+def naming(tx: Tx, kind: str, field: str, values: Iterable[str]) -> list[Held]:
+    """Return the objects of a kind whose field names one of many values, by identifier (master data only)."""
+    rows = tx.rows(
+        """
+        select gid, kind, version, status, legal_entity, body, tombstone from objects
+        where kind = %s and body ->> %s = any(%s::text[]) and tombstone is null order by gid
+        """,
+        (kind, field, array(sorted(set(values)))),
+    )
+    return [_held("objects", row) for row in rows]
+
+
 def of_kind(
     tx: Tx, kind: str, where: Mapping[str, Any] | None = None, *, after: str = "", limit: int = 100_000
 ) -> list[Held]:

@@ -18,7 +18,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trueup.entrypoints.api import events, experience, problems, process, system
+from trueup.entrypoints.api import (
+    adjusting,
+    close,
+    documents,
+    events,
+    experience,
+    labour,
+    metrics,
+    problems,
+    process,
+    system,
+)
 from trueup.entrypoints.api.auth import Tokens
 from trueup.entrypoints.api.hooks import Keeper, receiver
 from trueup.entrypoints.api.openapi import describe
@@ -74,6 +85,10 @@ def create(house: House) -> "Guard":
     return Guard(outer, api)
 
 
+PARTS = (events, adjusting, process, close, documents, experience, labour, metrics, system)
+"""Everything the API is made of; fixed paths come before those of objects."""
+
+
 def _api(house: House) -> FastAPI:
     """Build the API: its routes, its problems, its description."""
     api = FastAPI(title="Trueup", openapi_url=None, docs_url=None, redoc_url=None)
@@ -84,8 +99,8 @@ def _api(house: House) -> FastAPI:
     for fault, answered in problems.HANDLERS.items():
         api.add_exception_handler(fault, answered)
     # Fixed paths come before those of objects: an identifier may have slashes.
-    for part in (events.router, process.router, experience.router, system.router):
-        api.include_router(part)
+    for part in PARTS:
+        api.include_router(part.router)
     described: list[bytes] = []
 
     async def openapi(_: Request) -> Response:

@@ -19,7 +19,7 @@ SCOPES: dict[str, str] = {
     "money:read": "read invoices, payments, charges, holds, breaks, revenue and the figures made of them",
     "cost:read": "see pay and cost; never part of `admin`",
     "events:read": "read business events",
-    "process:run": "run billing, month ends, reconciliations and replays",
+    "process:run": "run billing, month ends, reconciliations and replays; close and reopen months",
     "ops:read": "read work, flows, traces and operations",
     "ops:act": "release holds, resend deliveries, retry messages",
     "admin": "all of the above but `cost:read`",

@@ -1,6 +1,6 @@
 """Experience APIs: the answers behind the pages, one question each, as plain JSON."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Security
 from pydantic import BaseModel
@@ -13,7 +13,6 @@ from trueup.pipeline.house import House
 from trueup.reporting import (
     billing_desk,
     compare,
-    executive,
     explain,
     flows,
     messages,
@@ -24,7 +23,6 @@ from trueup.reporting import (
 )
 from trueup.reporting.billing_desk import HeldItem, HeldReason
 from trueup.reporting.compare import Break, Comparison
-from trueup.reporting.executive import Definition, Figure
 from trueup.reporting.explain import Explained
 from trueup.reporting.flows import Flows
 from trueup.reporting.messages import MessagePage
@@ -33,7 +31,6 @@ from trueup.reporting.quarantine import Quarantine
 from trueup.reporting.trace import Trace
 from trueup.reporting.work import Headline, Work
 
-COST_METRICS = frozenset({"margin"})
 LONGEST = 200
 
 router = APIRouter(prefix="/v1")
@@ -66,20 +63,6 @@ class Breaks(BaseModel):
     """Differences between systems, each by name."""
 
     items: list[Break]
-
-
-class Metrics(BaseModel):
-    """Every figure with the definition it follows."""
-
-    definitions: list[Definition]
-    figures: list[Figure]
-
-
-class MetricAnswer(BaseModel):
-    """One figure, for everything it is worked out for."""
-
-    definition: Definition
-    figures: list[Figure]
 
 
 def _house(request: Request) -> House:
@@ -199,36 +182,3 @@ def list_holds(
             tx, code=code, legal_entity=legal_entity, project=project, contract=contract, limit=limit
         )
         return answer({"reasons": reasons, "items": items})
-
-
-@router.get("/metrics", tags=["metrics"], summary="Every figure with its definition", operation_id="list_metrics",
-            responses={200: {"model": Metrics}})  # fmt: skip
-def list_metrics(request: Request, caller: MoneyReader) -> Response:
-    """Return the firm's figures; those made of cost only with the right to see it."""
-    found = _figures(request, caller)
-    hidden = frozenset[str]() if caller.cost else COST_METRICS
-    return answer(
-        {
-            "definitions": [one for one in executive.definitions() if one.name not in hidden],
-            "figures": [one for one in found if one.name not in hidden],
-        }
-    )
-
-
-@router.get("/metrics/{name}", tags=["metrics"], summary="One figure with its definition", operation_id="get_metric",
-            responses={200: {"model": MetricAnswer}})  # fmt: skip
-def get_metric(request: Request, caller: MoneyReader, name: str) -> Response:
-    """Return one figure for every legal entity and currency it is worked out for."""
-    definition = next((one for one in executive.definitions() if one.name == name), None)
-    if definition is None:
-        known = ", ".join(one.name for one in executive.definitions())
-        raise Problem("not_found", f"there is no figure {name}; there are {known}")
-    if name in COST_METRICS and not caller.cost:
-        raise Problem("forbidden", f"{name} is made of cost", more={"missing_scopes": ["cost:read"]})
-    figures = [one for one in _figures(request, caller) if one.name == name]
-    return answer({"definition": definition, "figures": figures})
-
-
-def _figures(request: Request, caller: Caller) -> tuple[Any, ...]:
-    with _house(request).database.transaction() as tx:
-        return executive.executive(tx, cost=caller.cost).figures

@@ -7,7 +7,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from trueup import __version__
+from trueup.entrypoints.api import adjusting
 from trueup.entrypoints.api.auth import SCOPES
+from trueup.entrypoints.api.close import COMMANDS as CLOSE_COMMANDS
 from trueup.entrypoints.api.problems import KINDS as PROBLEMS
 from trueup.entrypoints.api.problems import MEDIA_TYPE
 from trueup.entrypoints.api.process import COMMANDS
@@ -20,7 +22,7 @@ and the feed of business events.
 
 * Amounts are decimals in text, days are `2026-08-31`, instants are UTC.
 * Lists: `limit`, an opaque `cursor`, and `next`, which is null at the end.
-* Every POST and PUT needs an `Idempotency-Key`; the same key and body get the same answer, marked
+* Every POST and PUT that changes something needs an `Idempotency-Key`; the same key and body get the same answer, marked
   `Idempotency-Replayed: true`.
 * Objects have an `ETag`; whoever changes one sends it back as `If-Match`.
 * Problems are RFC 9457 `application/problem+json`; their `type` leads to a page that says what to do.
@@ -100,7 +102,7 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas |= {"Problem": PROBLEM, "CloudEvent": EVENT, "EventPage": PAGE, "Fact": Fact.model_json_schema()}
-    for command in COMMANDS:
+    for command in (*COMMANDS, *CLOSE_COMMANDS, *adjusting.COMMANDS):
         _add(schemas, command.__name__, command.model_json_schema(ref_template="#/components/schemas/{model}"))
     for cls in KINDS.values():
         said = cls.model_json_schema(ref_template="#/components/schemas/{model}Said")

@@ -49,7 +49,7 @@ class BillingEvent(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     key: str
-    kind: Literal["time", "expense", "fee", "overage", "milestone"]
+    kind: Literal["time", "expense", "fee", "overage", "milestone", "schedule"]
     fact: str
     fact_version: int
     project: str

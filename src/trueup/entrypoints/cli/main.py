@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trueup import __version__
-from trueup.entrypoints.cli import connectors, demo, scaffold
+from trueup.entrypoints.cli import (
+    adjusting,
+    close,
+    connectors,
+    demo,
+    einvoices,
+    intercompany,
+    labour,
+    metrics,
+    scaffold,
+    schedules,
+)
 from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, flat, leave, say, settings, show, table
 from trueup.kernel.errors import Broken
 from trueup.kernel.money import from_units
@@ -27,8 +38,14 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("new")(scaffold.new)
+app.command("metrics")(metrics.metrics)
 app.add_typer(connectors.connector, name="connector")
 app.add_typer(connectors.mapping, name="mapping")
+app.add_typer(close.close, name="close")
+app.command("numbers")(close.numbers)
+app.add_typer(schedules.schedule, name="schedule")
+app.add_typer(labour.labour, name="labour")
+app.add_typer(einvoices.einvoice, name="einvoice")
 token = typer.Typer(help="Tokens for the API and the pages.", no_args_is_help=True)
 app.add_typer(token, name="token")
 
@@ -229,7 +246,8 @@ def list_holds(
 ) -> None:
     """List what may not be billed yet, or release one hold with a reason."""
     with answers(as_json):
-        from trueup.store import holds
+        from trueup.store import changes, holds
+        from trueup.store.changes import Event
 
         house = house_of(workspace)
         with house.database.transaction() as tx:
@@ -239,6 +257,10 @@ def list_holds(
                 ended = holds.release(tx, [release], "cli", reason)
                 if not ended:
                     leave(DIFFERS, f"hold {release} is not open", as_json)
+                [hold] = ended
+                about = {"code": hold["code"], "reason": reason}
+                said = Event(f"hold.released/{release}", "hold.released", hold["scope"], hold["scope_kind"], about)
+                house.react(tx, changes.tell(tx, [said]))
                 show(ended, as_json, lambda data: say(f"released hold {release}"))
                 return
             found = holds.open_of(tx)
@@ -312,6 +334,8 @@ def replay(
 
 bill = typer.Typer(help="Billing runs and month ends.", no_args_is_help=True)
 app.add_typer(bill, name="bill")
+bill.command("intercompany")(intercompany.intercompany)
+adjusting.add(bill)
 
 
 @bill.command("run")

@@ -15,7 +15,10 @@ The workspace of a firm: what `trueup` needs to know, and nothing secret.
 | file | what it says |
 | --- | --- |
 | `trueup.yaml` | systems, price book, who owns which hold |
-| `entities/` | one file per legal entity: country, currency, where it may sell |
+| `terms/` | how lines are billed beyond the contract: increments, caps, orders, expenses |
+| `obligations/` | performance obligations of contracts whose revenue is not earned line by line: one file each |
+| `entities/` | one file per legal entity: country, currency, where it may sell, letterhead |
+| `templates/invoice.typ` | the layout of your invoices, if you want another one than ours (Typst) |
 | `ownership.yaml` | who may set which field in which status (delete it to use the default) |
 | `mappings/SYSTEM/FILE.yaml` | a mapping of ours, changed: same file name, examples inside |
 | `connectors/` | connectors of your own, on equal terms with the built-in ones |
@@ -29,6 +32,16 @@ name: {name}
 country: DE
 currency: EUR
 sells_to: [DE, FR, NL, AT]
+# What its invoices say of it. These are examples: put your own here before an invoice leaves the house.
+letterhead:
+  street: Musterweg 1
+  city: Musterstadt
+  post_code: "12345"
+  vat_id: DE288347563
+  contact: Accounts receivable
+  phone: +49 30 5550100
+  email: invoices@company.example
+  iban: DE89370400440532013000
 """
 PACKAGES = """packages:
   ADV-TM:
@@ -41,6 +54,23 @@ PACKAGES = """packages:
 owners:
   RATE_MISSING: Finance operations
   APPROVAL_MISSING: Project managers
+"""
+
+TERMS = """\
+# How lines are billed beyond what the contract says. This file holds for every line that has no terms of its own;
+# another file beside it may say `applies_to: {line: D07-L1}`, `{contract: D07}` or `{package: ADV-TM}`.
+# All of it is optional; docs/reference/settings.md lists every key.
+#
+# increment: {minutes: 15, direction: up, scope: entry}
+# daily_cap_minutes: 480
+# cap_policy: split
+# po_required: true
+# purchase_orders:
+#   - {number: "4711", amount: 20000.00, valid_to: 2026-12-31}
+# expenses:
+#   Hotel: {markup_share: 0.05, receipt_threshold: 25.00}
+# lines_by: [role]
+applies_to: {}
 """
 
 
@@ -84,6 +114,8 @@ def new(
             + PACKAGES,
             "entities/DE01.yaml": ENTITY.format(code="DE01", name=f"{folder.name} GmbH"),
             "ownership.yaml": bootstrap.default_ownership(),
+            "terms/defaults.yaml": TERMS,
+            "obligations/.gitkeep": "",
             "mappings/.gitkeep": "",
             "connectors/.gitkeep": "",
             ".gitignore": ".trueup/\n",

@@ -10,7 +10,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from trueup.entrypoints.web import actions, sign_in
+from trueup.entrypoints.web import actions, adjusting, close, einvoices, labour, metrics, sign_in
 from trueup.entrypoints.web.refusals import REFUSALS
 from trueup.entrypoints.web.rendering import STATIC, show, titles
 from trueup.entrypoints.web.spreadsheet import spreadsheet
@@ -73,7 +73,16 @@ def site(house: House) -> FastAPI:
         pages.add_exception_handler(problem, answer)
     pages.add_middleware(GZipMiddleware, minimum_size=1000)
     pages.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for part in (sign_in.router, router, actions.router):
+    for part in (
+        sign_in.router,
+        einvoices.router,  # before the pages: their /invoices/… answers every path below it
+        router,
+        close.router,
+        labour.router,
+        metrics.router,
+        adjusting.router,
+        actions.router,
+    ):
         pages.include_router(part)
     return pages
 

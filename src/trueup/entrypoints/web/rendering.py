@@ -37,10 +37,14 @@ NAVIGATION = (
     ("work", "/work", "Work", "work:read"),
     ("flows", "/flows", "Flows", "work:read"),
     ("billing", "/billing", "Billing", "money:read"),
+    ("einvoices", "/einvoices", "E-invoices", "money:read"),
     ("projects", "/projects", "Projects", "money:read"),
     ("compare", "/compare", "Compare", "money:read"),
     ("executive", "/executive", "Executive", "money:read"),
+    ("close", "/close", "Month end", "money:read"),
+    ("metrics", "/metrics", "Figures", "money:read"),
     ("quarantine", "/quarantine", "Quarantine", "work:read"),
+    ("labour", "/labour", "Labour", "work:read"),
     ("events", "/events", "Events", "work:read"),
 )
 
@@ -48,6 +52,10 @@ DONE: Mapping[str, str] = {
     "released": "released, with your reason kept. The next billing run looks at the fact again.",
     "retried": "put back into the queue, to be judged by today's mappings.",
     "resent": "will be sent again, under the same keys: what landed already is not done twice.",
+    "closing": "started; the checklist follows by itself.",
+    "accepted": "accepted, with your name and reason kept. Close again to go on.",
+    "proposed": "asked, with your reason kept. Another person approves it.",
+    "reopened": "reopened; its snapshot is kept, and closing it again shows what differs.",
     "restarted": "queued again; remembered steps are not done twice.",
 }
 """What an action says when it is done, after the number of things."""

@@ -15,6 +15,7 @@ create index objects_by_kind on objects (kind, gid);
 create index objects_by_code on objects (kind, (body ->> 'code'));
 create index objects_by_email on objects (kind, (body ->> 'email')) where kind = 'resource';
 create index objects_by_contract on objects (kind, (body ->> 'contract'));
+create index objects_by_amended on objects (kind, (body ->> 'amends')) where body ->> 'amends' is not null;
 create index objects_by_project on objects (kind, (body ->> 'project'));
 
 create table time_entries (

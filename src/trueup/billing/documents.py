@@ -1,0 +1,235 @@
+"""What is agreed about whole documents: a month's minimum, several payers, a discount on the total, where lines part."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import polars as pl
+
+from trueup.billing.holds import codes, when, with_more
+from trueup.billing.rounding import MILLION, MINOR, product, rounded
+from trueup.billing.tax import Treatment, treatment
+from trueup.billing.terms import Minimum, Terms
+from trueup.kernel.money import round_money, to_units
+from trueup.kernel.periods import first_day, last_day
+
+DISBURSEMENT = "disbursement"
+"""Treatment of what is paid in the client's name: on a document of its own, without tax."""
+
+
+def minimum_due(minimum: Minimum, period: str, currency: str) -> Decimal:
+    """Return what a month costs at least: the minimum, in proportion to the days it holds.
+
+    minimum   see `Minimum`
+    period    the month, 2026-08
+    currency  ISO 4217
+
+    >>> from datetime import date
+    >>> minimum_due(Minimum(Decimal("10.00"), date(2026, 2, 4)), "2026-02", "EUR")
+    Decimal('8.93')
+    """
+    start, end = first_day(period), last_day(period)
+    days = (min(end, minimum.ends_on or end) - max(start, minimum.starts_on or start)).days + 1
+    return round_money(minimum.amount * max(days, 0) / ((end - start).days + 1), currency)
+
+
+def top_ups(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Terms], period: str) -> pl.DataFrame:
+    """Top the month's time up to the minimum, one part each; before discount and tax.
+
+    Everything worked in the month counts that is or will be billed: also what is held or not approved yet, so that
+    releasing it later bills nothing twice. What is above a cap does not count.
+
+    parts     see `charges`
+    projects  `PROJECTS` with tax treatment
+    terms     project → terms
+    period    the month
+    Returns   parts of kind minimum
+    """
+    wanted = {project: of.minimum for project, of in terms.items() if of.minimum}
+    agreed = projects.filter(pl.col("project").is_in(list(wanted)) & pl.col("contract_active"))
+    due = [
+        to_units(minimum_due(wanted[project], period, currency), currency)
+        for project, currency in agreed.select("project", "currency").iter_rows()
+    ]
+    counted = parts.filter(
+        pl.col("kind").is_in(["time", "overage"])
+        & pl.col("bucket").is_in(["on_draft", "waiting"])
+        & (pl.col("service_on").dt.strftime("%Y-%m") == period)
+    )
+    sums = counted.group_by("project").agg(worked=pl.col("amount").sum())
+    billed = pl.col("period_billed") if "period_billed" in agreed.columns else pl.lit(None, pl.Int64)
+    return (
+        agreed.with_columns(pl.Series("due", due, dtype=pl.Int64))
+        .join(sums, on="project", how="left", maintain_order="left")
+        .with_columns(counted_before=billed.fill_null(0), worked=pl.col("worked").fill_null(0))
+        .with_columns(amount=pl.col("due") - pl.col("counted_before") - pl.col("worked"))
+        .filter(pl.col("amount") > 0)
+        .with_columns(
+            fact=pl.col("project"),
+            fact_version=pl.lit(0, pl.Int32),
+            facet=pl.lit(f"minimum-{period}"),
+            kind=pl.lit("minimum"),
+            contract_line=pl.col("line_key"),
+            service_on=pl.lit(last_day(period)),
+            source_order=pl.lit(0, pl.Int64),
+            fee_month=pl.lit(period),
+            bucket=pl.lit("on_draft"),
+            trace=pl.struct(
+                pl.lit("minimum of the month in proportion to its days, less what it is worked for").alias("rule"),
+                pl.lit(period).alias("month"), "due", "counted_before", "worked",
+            ).struct.json_encode(),
+            hold_codes=codes(when(pl.col("tax_treatment").is_null(), "TAX_UNDETERMINED")),
+        )
+    )  # fmt: skip
+
+
+def addressed(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Terms], period: str) -> pl.DataFrame:
+    """Say which document each part goes to, and split what several payers share.
+
+    parts     see `charges`
+    projects  `PROJECTS`
+    terms     project → terms
+    period    the month the drafts belong to
+    Returns   parts + invoice_code str, and where payers share: payer i64, payer_bill_to str
+    """
+    if not terms:
+        return parts.with_columns(invoice_code=pl.format("{}-{}", "code", pl.lit(period)))
+    shared = _shared(parts, terms)
+    stems = _stems(projects, [project for project, of in terms.items() if "contract" in of.split_by])
+    by_month = pl.col("project").is_in([project for project, of in terms.items() if "period" in of.split_by])
+    by_order = pl.col("project").is_in([project for project, of in terms.items() if "po" in of.split_by])
+    month = pl.col("service_on").dt.strftime("%Y-%m")
+    order = pl.col("purchase_order") if "purchase_order" in parts.columns else pl.lit(None, pl.String)
+    ends = (
+        pl.when(by_month & (month != period)).then(pl.format("-S{}", month)),
+        pl.when(by_order & order.is_not_null()).then(pl.format("-{}", order)),
+        pl.when(pl.col("payer") > 1).then(pl.format("-P{}", "payer")),
+        pl.when(pl.col("tax_treatment") == DISBURSEMENT).then(pl.lit("-D")),
+    )
+    return shared.join(stems, on="project", how="left", maintain_order="left").with_columns(
+        invoice_code=pl.format("{}-{}", pl.coalesce("stem", "code"), pl.lit(period))
+        + pl.concat_str([end.fill_null("") for end in ends])
+    )
+
+
+def _stems(projects: pl.DataFrame, by_contract: list[str]) -> pl.DataFrame:
+    same = ["contract", "legal_entity", "bill_to", "currency", "seller_country", "buyer_country", "buyer_has_tax_id"]
+    joined = projects.filter(pl.col("project").is_in(by_contract))
+    return joined.select("project", stem=pl.col("code").min().over(same))
+
+
+def _shared(parts: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame:
+    sharing = {project: of.payers for project, of in terms.items() if of.payers}
+    nobody = {"payer": pl.lit(None, pl.Int64), "payer_bill_to": pl.lit(None, pl.String)}
+    if not sharing:
+        return parts.with_columns(**nobody)
+    free = (pl.col("hold_codes").list.len() == 0) & (pl.col("bucket") == "on_draft")
+    asks = free & pl.col("project").is_in(list(sharing))
+    digits = max(-int(payer.weight.normalize().as_tuple().exponent) for of in sharing.values() for payer in of)
+    scale = 10 ** max(digits, 0)
+    sellers = dict(parts.filter(asks).select("project", "seller_country").unique().iter_rows())
+    rows = []
+    for project, payers in sharing.items():
+        for number, payer in enumerate(payers, 1):
+            found = treatment(sellers.get(project, ""), payer.country, payer.has_tax_id)
+            known = found if isinstance(found, Treatment) else None
+            rows.append((project, number, payer.bill_to, int(payer.weight * scale),
+                         known and known.name, known and known.rate_ppm))  # fmt: skip
+    schema = {
+        "project": pl.String, "payer": pl.Int64, "payer_bill_to": pl.String, "weight_of_payer": pl.Int64,
+        "payer_treatment": pl.String, "payer_rate_ppm": pl.Int64,
+    }  # fmt: skip
+    # A share that cannot be taxed would be shared anew next time: all of the part waits for it.
+    untaxed = {project for project, _, _, _, name, _ in rows if name is None}
+    waits = asks & pl.col("project").is_in(list(untaxed)) & (pl.col("tax_treatment") != DISBURSEMENT)
+    parts = with_more(parts, pl.when(waits).then(pl.concat_list(pl.lit("TAX_UNDETERMINED"))))
+    payers_of = pl.DataFrame(rows, schema=schema, orient="row")
+    split = (
+        parts.filter(asks).with_row_index("part").join(payers_of, on="project").sort("part", "payer")
+    )  # fmt: skip
+    whole = pl.col("weight_of_payer").sum().over("part")
+    for name, step in (("amount", MINOR), ("spent", MINOR), ("minutes", 1), ("charged", 1)):
+        if name in split.columns:
+            split = split.with_columns(_largest_remainder(pl.col(name), pl.col("weight_of_payer"), whole, step, name))
+    timed = pl.col("kind").is_in(["time", "overage"])
+    first = pl.col("facet").str.extract(r"^(\d+)-\d+$", 1).cast(pl.Int64)
+    start = first + pl.col("minutes").cum_sum().over("part") - pl.col("minutes")
+    ranged = pl.when(timed).then(pl.format("{}-{}", start, start + pl.col("minutes"))).otherwise("facet")
+    own = pl.col("tax_treatment") == DISBURSEMENT
+    paid = split.with_columns(
+        facet=pl.when(pl.col("payer") > 1).then(pl.format("p{}-{}", "payer", ranged)).otherwise(ranged),
+        tax_treatment=pl.when(own).then("tax_treatment").otherwise("payer_treatment"),
+        tax_rate_ppm=pl.when(own).then("tax_rate_ppm").otherwise("payer_rate_ppm"),
+    )
+    settled = paid.select(*parts.columns, "payer", "payer_bill_to")
+    return pl.concat([parts.filter(~asks).with_columns(**nobody), settled], how="diagonal")
+
+
+def _largest_remainder(total: pl.Expr, weight: pl.Expr, whole: pl.Expr, step: int, name: str) -> pl.Expr:
+    # What is smaller than a step goes to the first; the steps that are missing go to the largest remainders.
+    steps = total.abs() // step
+    exact = product(steps, weight)
+    floor = exact // whole.cast(pl.Int128)
+    missing = steps - floor.sum().over("part")
+    place = (floor * whole - exact).cast(pl.Int64).rank("ordinal").over("part")
+    given = floor + (place <= missing).cast(pl.Int128)
+    residue = pl.when(pl.col("payer") == 1).then(total.abs() - steps * step).otherwise(0)
+    sign = pl.when(total < 0).then(-1).otherwise(1)
+    return ((given * step + residue) * sign).cast(pl.Int64).alias(name)
+
+
+def discounts(charges: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame:
+    """Take the agreed share off each document, shared over its lines by largest remainder.
+
+    charges   `CHARGES` plus invoice_date and tax columns: what is on drafts
+    terms     project → terms
+    Returns   charges of kind discount, one for each line, below zero
+    """
+    giving = {project: int(of.header_discount * MILLION) for project, of in terms.items() if of.header_discount}
+    lines = (
+        charges.filter((pl.col("bucket") == "on_draft") & pl.col("project").is_in(list(giving)))
+        .group_by("invoice_code", "line_key")
+        .agg(
+            pl.col("amount").sum().alias("net"),
+            pl.col("contract_line").min(),
+            pl.col("project").min(),
+            *(pl.col(name).first() for name in _OF_DOCUMENT if name in charges.columns),
+        )
+        .filter(pl.col("net") > 0)
+        .sort("invoice_code", "line_key")
+        .with_columns(
+            part=pl.col("invoice_code"),
+            payer=pl.int_range(1, pl.len() + 1).over("invoice_code"),
+            share_ppm=pl.col("project").replace_strict(giving, default=0, return_dtype=pl.Int64),
+        )
+    )
+    base = pl.col("net").sum().over("invoice_code")
+    taken = lines.with_columns(
+        off=rounded(product(base, pl.col("share_ppm").first().over("invoice_code")), MILLION), base=base
+    )
+    return taken.with_columns(
+        _largest_remainder(pl.col("off"), pl.col("net"), base, MINOR, "off")
+    ).filter(pl.col("off") != 0).with_columns(
+        key=pl.format("{}/0/discount-{}/{}", "project", "invoice_code", "line_key"),
+        fact=pl.col("project"),
+        fact_version=pl.lit(0, pl.Int32),
+        kind=pl.lit("discount"),
+        service_on=pl.col("invoice_date"),
+        source_order=pl.lit(0, pl.Int64),
+        quantity=pl.lit(1, pl.Int64),
+        amount=-pl.col("off"),
+        bucket=pl.lit("on_draft"),
+        hold_codes=codes(pl.lit(None, pl.String)),
+        trace=pl.struct(
+            pl.lit("discount on the document, shared over its lines by largest remainder").alias("rule"),
+            pl.col("line_key").alias("line"), "share_ppm", "base", "net",
+        ).struct.json_encode(),
+        line_key=pl.lit("4-discount"),
+        description=pl.lit("Discount"),
+        line_rate=pl.lit(None, pl.Int64),
+    )  # fmt: skip
+
+
+_OF_DOCUMENT = (
+    "contract", "currency", "purchase_order", "tax_treatment", "tax_rate_ppm", "invoice_date", "period",
+    "payer_bill_to", "terms_days",
+)  # fmt: skip

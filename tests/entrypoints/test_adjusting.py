@@ -1,0 +1,102 @@
+"""Adjustments and re-ratings over the API and on the pages: one proposes, another approves, the third sees it."""
+
+from urllib.parse import urlencode
+
+import pytest
+from wire import Api, call
+
+import small_firm
+from small_firm import entry, gid_of, hear
+from trueup.store import access, migrate
+from trueup.store.database import Database
+
+OURS = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture(scope="module")
+def house(database_url):
+    """The small firm after its August, with an hour of September."""
+    migrate.migrate(database_url)
+    database = Database(database_url).open()
+    built = small_firm.fill(small_firm.build(database))
+    hear(built, "timely", "entry", entry("z1", 60, day="2026-09-01"))
+    yield built
+    for system in built.systems.values():
+        system.client.close()
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def fact(house):
+    """The hour's identifier."""
+    with house.database.transaction() as tx:
+        return tx.value("select gid from crosswalk where system = 'timely' and external_id = 'z1'")
+
+
+@pytest.fixture(scope="module")
+def people(house, base):
+    """Two callers of the API."""
+
+    def make(name):
+        with house.database.transaction() as tx:
+            return Api(base, access.issue(tx, name, ("ops:act", "money:read", "process:run")))
+
+    return make("Ana"), make("Bo")
+
+
+@pytest.fixture(scope="module")
+def reader(house, base):
+    """A reader of the pages, who may act."""
+    with house.database.transaction() as tx:
+        token = access.issue(tx, "Cy", ("work:read", "money:read", "act"))
+
+    def ask(method, path, **fields):
+        headers = {"Cookie": f"trueup_token={token}", **(OURS if method == "POST" else {})}
+        return call(base, method, path, urlencode(fields).encode() if fields or method == "POST" else b"", headers)
+
+    return ask
+
+
+def test_one_proposes_another_approves_and_it_is_undone(people, fact):
+    ana, bo = people
+    asked = {"kind": "write_off", "facts": [fact], "reason": "client will not pay"}
+    made = ana.post("/v1/adjustments", asked)
+    assert made.status == 200, made.body
+    number = made.json()["number"]
+    assert made.json()["state"] == "proposed"
+    assert ana.post(f"/v1/adjustments/{number}/approve", {}).json()["code"] == "held"
+    assert bo.post(f"/v1/adjustments/{number}/approve", {}).json() == {"number": number, "state": "applied"}
+    listed = ana.get("/v1/adjustments").json()["adjustments"]
+    assert [(one["number"], one["state"], one["approved_by"]) for one in listed] == [(number, "applied", "Bo")]
+    undone = bo.post(f"/v1/adjustments/{number}/undo", {"reason": "they pay after all"})
+    assert undone.json()["state"] == "undone"
+    assert ana.post("/v1/adjustments/99/reject", {}).json()["code"] == "refused"
+
+
+def test_a_page_lists_approves_and_says_why_not(people, fact, reader):
+    made = people[0].post("/v1/adjustments", {"kind": "courtesy", "facts": [fact], "reason": "a gift to <them>"})
+    number = made.json()["number"]
+    page = reader("GET", "/adjustments")
+    assert page.status == 200
+    assert b"a gift to &lt;them&gt;" in page.body
+    assert reader("POST", f"/adjustments/{number}/approve").status == 303
+    assert b"applied" in reader("GET", "/adjustments?state=applied").body
+    again = reader("POST", f"/adjustments/{number}/approve")
+    assert b"already" in reader("GET", again.headers["location"]).body
+    assert reader("POST", f"/adjustments/{number}/undo", reason="not after all").status == 303
+
+
+def test_a_rerating_is_shown_proposed_and_listed(house, people, reader):
+    hear(
+        house, "dealer", "price",
+        {"id": "p1", "deal": "d-X01", "role": "Consultant", "rate": 160, "currency": "EUR", "from": "2026-01-01"},
+    )  # fmt: skip
+    dry = people[0].post("/v1/processes/reratings", {"since": "2026-08-01", "contract": "X01", "dry_run": True}).json()
+    assert dry["totals"] == {"EUR": {"old": "1462.50", "new": "1560.00", "difference": "97.50"}}
+    page = reader("GET", "/rerate?from=2026-08-01&contract=X01")
+    assert page.status == 200
+    assert b"97.50" in page.body
+    assert b"there is no contract X77" in reader("GET", "/rerate?from=2026-08-01&contract=X77").body
+    assert reader("POST", "/rerate", since="2026-08-01", reason="the price was wrong").status == 303
+    assert b"re rate" in reader("GET", "/adjustments?state=proposed").body
+    assert gid_of(house, "invoice", "X01-DE01-2026-08")

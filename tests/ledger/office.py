@@ -1,0 +1,188 @@
+"""A firm with three legal entities and the verbs of its billing desk, over the real database; vendors are invented."""
+
+from datetime import date
+from decimal import Decimal
+
+import small_firm
+from small_firm import gid_of, hear
+from trueup.pipeline.house import Firm, LegalEntity
+from trueup.pipeline.ingest import author
+from trueup.processes import milestone_billing, opportunity_to_project, time_to_billing
+from trueup.store import objects
+
+ENTITIES = {
+    "DE01": ("DE", "EUR"),
+    "UK01": ("GB", "GBP"),
+    "US01": ("US", "USD"),
+}
+
+
+def empty(database):
+    """Empty every table of ours."""
+    with database.transaction() as tx:
+        names = tx.rows(
+            "select tablename from pg_tables where schemaname = 'public' and tablename <> 'alembic_version' order by 1"
+        )
+        tx.run(f"truncate {', '.join(row['tablename'] for row in names)} restart identity cascade")
+
+
+class Office:
+    """The firm's desk: each verb is one thing a person or a system does."""
+
+    def __init__(self, database):
+        empty(database)
+        self.house = small_firm.build(database)
+        self.database = database
+        packages = self.house.firm.packages
+        entities = {
+            code: LegalEntity(code, code, country, currency, frozenset({country}))
+            for code, (country, currency) in ENTITIES.items()
+        }
+        self.house.firm = Firm("Office", entities, packages, {})
+        hear(
+            self.house, "folks", "worker",
+            {"id": "w1", "number": "1", "name": "Ida Holm", "email": "ida.holm@small.example", "entity": "DE01",
+             "role": "Consultant", "hired": "2024-01-01", "hours": 40},
+        )  # fmt: skip
+        self.stamps = 0
+        self.entries = {}
+
+    def close(self):
+        """Let the vendors' clients go."""
+        for system in self.house.systems.values():
+            system.client.close()
+
+    def stamp(self):
+        """Return a stamp later than all before."""
+        self.stamps += 1
+        return f"{self.stamps:09d}"
+
+    def deal(self, code, rate, entity="DE01", method="time_and_materials", cap=None, goal=None):
+        """Sell a deal with one rate for consultants, and set its project up."""
+        country, currency = ENTITIES[entity]
+        hear(
+            self.house, "dealer", "account",
+            {"id": f"a-{entity}", "name": f"Client {entity}", "country": country, "vat": f"{country}1", "currency": currency,
+             "terms": 30},
+        )  # fmt: skip
+        package = "ADV-TM" if method == "time_and_materials" else "DATA-FF"
+        line = {
+            "key": f"{code}-L1", "package": package, "method": method, "amount": cap or 100000, "currency": currency,
+            "entity": entity,
+        }  # fmt: skip
+        travel = {
+            "key": f"{code}-L2", "package": "TRAVEL", "method": "pass_through", "amount": 1000, "markup": 5,
+            "currency": currency, "entity": entity,
+        }  # fmt: skip
+        row = small_firm.deal(code, f"a-{entity}", [line, travel] if method == "time_and_materials" else [line])
+        hear(self.house, "dealer", "deal", {**row, "currency": currency, "at": self.stamp()})
+        if method == "time_and_materials":
+            self.rate(code, rate, currency=currency)
+        if goal:
+            hear(
+                self.house, "dealer", "goal",
+                {"code": f"{code}-M1", "deal": f"d-{code}", "line": f"{code}-L1", "name": "Live", "sequence": 1,
+                 "amount": goal, "currency": currency, "sign": False},
+            )  # fmt: skip
+        if cap is not None:
+            gid = gid_of(self.house, "contract", code)
+            with self.database.transaction() as tx:
+                lines = objects.one(tx, gid).body["lines"]
+                lines[0]["cap"] = str(cap)
+                author(tx, self.house, [("contract", gid, {"lines": lines})], role="crm", actor="dealer")
+        opportunity_to_project.set_up(
+            self.house, gid_of(self.house, "contract", code), f"opportunity_to_project/{code}"
+        )
+        small_firm.carry_out(self.house)
+
+    def rate(self, code, rate, currency="EUR", since="2026-01-01", key="p"):
+        """Say what an hour costs from a day on; the same key changes the line."""
+        hear(
+            self.house, "dealer", "price",
+            {"id": f"{key}-{code}", "deal": f"d-{code}", "role": "Consultant", "rate": rate, "currency": currency,
+             "from": since, "at": self.stamp()},
+        )  # fmt: skip
+
+    def work(self, key, minutes, project="X01-DE01", day="2026-08-05", **more):
+        """Log or correct an entry; approved unless said otherwise. Returns its identifier."""
+        row = small_firm.entry(key, minutes, project=project, day=day, at=self.stamp(), **more)
+        hear(self.house, "timely", "entry", row)
+        with self.database.transaction() as tx:
+            gid = tx.value(
+                "select gid from crosswalk where system = 'timely' and object = 'entry' and external_id = %s", (key,)
+            )
+        self.entries[key] = str(gid)
+        return str(gid)
+
+    def run(self, month="2026-08", entity="DE01"):
+        """Bill a month."""
+        return time_to_billing.bill(self.house, month, entity, f"billing_run/{month}/{entity}")
+
+    def milestone(self, code, done="2026-08-20"):
+        """Complete a milestone and bill it."""
+        gid = gid_of(self.house, "milestone", f"{code}-M1")
+        hear(self.house, "timely", "goal", {"id": f"g-{code}", "ref": gid, "done": done})
+        return milestone_billing.bill(self.house, gid, f"milestone_billing/{code}")
+
+    def say(self, code, **values):
+        """Let the ERP say something of an invoice."""
+        gid = gid_of(self.house, "invoice", code)
+        with self.database.transaction() as tx:
+            author(tx, self.house, [("invoice", gid, values)], role="erp", actor="ledgerly")
+
+    def post(self, code):
+        """Post an invoice."""
+        self.say(code, status="posted", number=f"N-{code}", posted_on=date(2026, 8, 31))
+
+    def erp_credit(self, code, line, minutes, net, number="CR-1"):
+        """Let accounts receivable credit hours of one line in the ERP."""
+        with self.database.transaction() as tx:
+            gid = gid_of(self.house, "invoice", code)
+            of = objects.one(tx, gid)
+            values = {
+                "code": number, "invoice_type": "credit", "corrects": gid, "currency": of.body["currency"],
+                "legal_entity": of.body["legal_entity"], "contract": of.body["contract"], "invoice_date": "2026-09-14",
+                "net": net, "tax": "0.00", "gross": net, "number": number, "status": "posted",
+                "lines": [{"key": line, "description": "Credit", "quantity": str(Decimal(minutes) / 60), "unit": "hour",
+                           "net": net}],
+            }  # fmt: skip
+            author(tx, self.house, [("invoice", small_firm_gid(number), values)], role="erp", actor="ledgerly")
+
+    def buckets(self, key):
+        """Return what is where of an entry; `source` and nought left out."""
+        with self.database.transaction() as tx:
+            rows = tx.rows(
+                "select bucket, quantity from buckets where fact = %s and quantity <> 0 and bucket <> 'source'",
+                (self.entries.get(key, key),),
+            )
+        return {row["bucket"]: row["quantity"] for row in rows}
+
+    def invoices(self):
+        """Return code -> (type, status, net) of every document."""
+        with self.database.transaction() as tx:
+            return {
+                one.body["code"]: (one.body["invoice_type"], one.status, Decimal(one.body["net"]))
+                for one in objects.of_kind(tx, "invoice")
+            }
+
+    def invoice(self, code):
+        """Return one document."""
+        with self.database.transaction() as tx:
+            return objects.one(tx, gid_of(self.house, "invoice", code))
+
+    def billed(self):
+        """Return what stands billed in all, net, by currency: documents that count, credits taken off."""
+        sums = {}
+        with self.database.transaction() as tx:
+            for one in objects.of_kind(tx, "invoice"):
+                if one.status != "voided":
+                    sign = -1 if one.body["invoice_type"] == "credit" else 1
+                    sums[one.body["currency"]] = sums.get(one.body["currency"], 0) + sign * Decimal(one.body["net"])
+        return sums
+
+
+def small_firm_gid(number):
+    """Return the identifier of a credit of the ERP's own."""
+    from trueup.kernel.ids import derive
+
+    return derive("invoice", "ledgerly", number)

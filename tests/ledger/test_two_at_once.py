@@ -1,0 +1,57 @@
+"""Two billing runs at once, and a milestone beside a run: nothing is billed twice, and what was billed was open."""
+
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import pytest
+from laws import broken
+
+from small_firm import entry, gid_of, hear
+from trueup.kernel.errors import Busy
+from trueup.processes import milestone_billing, time_to_billing
+
+
+def together(*calls):
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [job.result() for job in [pool.submit(call) for call in calls]]
+
+
+@pytest.mark.parametrize("months", [("2026-08", "2026-08"), ("2026-08", "2026-09"), ("2026-09", "2026-08")])
+def test_two_runs_of_one_entity_at_once_bill_every_hour_once(office, months):
+    office.deal("X01", 100)
+    for n in range(12):
+        office.work(f"e{n}", 60 + n, day=f"2026-08-{n + 1:02d}")
+    together(*(lambda m=m: office.run(m) for m in months))
+    assert office.billed() == {"EUR": sum((Decimal(60 + n) * 100 / 60).quantize(Decimal("0.01")) for n in range(12))}
+    assert not broken(office.database)
+
+
+def test_a_milestone_and_a_run_at_once_bill_each_once(office):
+    office.deal("X01", 100)
+    office.deal("X03", 0, method="fixed_fee", goal=5000)
+    office.work("e1", 60)
+    gid = gid_of(office.house, "milestone", "X03-M1")
+    hear(office.house, "timely", "goal", {"id": "g1", "ref": gid, "done": "2026-08-20"})
+    bill = lambda: milestone_billing.bill(office.house, gid, "m")  # noqa: E731
+    together(bill, office.run, bill)
+    assert office.billed() == {"EUR": Decimal(5100)}
+    assert not broken(office.database)
+
+
+def test_an_approval_taken_back_while_a_run_is_under_way_is_not_billed(office, monkeypatch):
+    office.deal("X01", 100)
+    office.work("e1", 480)
+    plan = time_to_billing.plan_run
+
+    def meanwhile(*given):
+        made = plan(*given)
+        hear(office.house, "timely", "entry", entry("e1", 480, state="sent", at=office.stamp()))
+        return made
+
+    monkeypatch.setattr(time_to_billing, "plan_run", meanwhile)
+    with pytest.raises(Busy, match="changed while"):
+        office.run()
+    monkeypatch.undo()
+    assert office.run()["invoices"] == 0
+    assert (office.buckets("e1"), office.billed()) == ({}, {})
+    assert not broken(office.database)
