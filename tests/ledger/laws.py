@@ -24,7 +24,7 @@ LAWS = {
         select b.fact from (
             select fact, sum(quantity) as quantity from buckets where bucket in ('on_draft', 'invoiced') group by fact) b
         join time_entries t on t.gid = b.fact
-        where b.quantity > case when t.status = 'approved' and t.tombstone is null then t.minutes else 0 end
+        where t.tombstone is null and b.quantity > case when t.status = 'approved' then t.minutes else 0 end
             and not exists (select from holds where scope = b.fact and code = 'CREDIT_DUE' and released_at is null)""",
     "I8 all buckets of an approved entry are its minutes, or more is on documents or given up": """
         select t.gid from time_entries t

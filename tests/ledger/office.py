@@ -1,14 +1,16 @@
 """A firm with three legal entities and the verbs of its billing desk, over the real database; vendors are invented."""
 
+import json
 from datetime import date
 from decimal import Decimal
 
 import small_firm
 from small_firm import gid_of, hear
 from trueup.pipeline.house import Firm, LegalEntity
-from trueup.pipeline.ingest import author
+from trueup.pipeline.ingest import author, ingest
 from trueup.processes import milestone_billing, opportunity_to_project, time_to_billing
-from trueup.store import objects
+from trueup.store import inbox, objects
+from trueup.store.inbox import Arrival
 
 ENTITIES = {
     "DE01": ("DE", "EUR"),
@@ -113,6 +115,15 @@ class Office:
             )
         self.entries[key] = str(gid)
         return str(gid)
+
+    def delete(self, key):
+        """Let the entry be gone at its system."""
+        row = {"id": key, "at": self.stamp()}
+        word = Arrival("entry", key, row["at"], json.dumps(row).encode(), deleted=True)
+        with self.database.transaction() as tx:
+            inbox.keep(tx, "timely", [word], origin="poll", lane="volume")
+        while ingest(self.house, "volume"):
+            pass
 
     def run(self, month="2026-08", entity="DE01"):
         """Bill a month."""

@@ -138,6 +138,26 @@ def test_a_withdrawn_approval_of_billed_hours_is_named_at_once_and_settled_by_a_
     assert not broken(office.database)
 
 
+def test_billed_hours_deleted_at_their_source_stay_billed_and_ask_for_no_credit(office, entry):
+    """F8: the deletion of billed time is a break that the tie-out names, never a cascade."""
+    office.run()
+    office.post(AUGUST)
+    office.delete("e1")
+    office.run("2026-09")
+    assert (office.buckets("e1"), codes(office)) == ({"invoiced": 600}, set())
+    assert office.billed() == {"EUR": D(2000)}
+    assert not broken(office.database)
+
+
+def test_a_credit_that_is_due_stays_due_when_the_hours_are_deleted_after_it(office, entry):
+    office.run()
+    office.post(AUGUST)
+    office.work("e1", 600, state="sent")
+    office.delete("e1")
+    office.run("2026-09")
+    assert codes(office) == {"CREDIT_DUE"}
+
+
 def codes(office):
     with office.database.transaction() as tx:
         return {row["code"] for row in tx.rows("select code from holds where released_at is null")}

@@ -47,7 +47,11 @@ def _documented(balances: Mapping[str, int]) -> int:
 
 
 def _name(tx: Tx, facts: Sequence[Held], balances: Mapping[str, Mapping[str, int]]) -> None:
-    """Hold what was billed and is no longer approved, end the holds of what is right again, and note the edit."""
+    """Hold what was billed and is no longer approved, end the holds of what is right again, and note the edit.
+
+    A billed fact that is gone at its source is neither: its approval was not withdrawn, and the tie-out names the break.
+    """
+    facts = [held for held in facts if held.tombstone is None]
     if not facts:
         return
     tx.many(
