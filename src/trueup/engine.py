@@ -25,6 +25,8 @@ BEAT_SECONDS = 2.0
 GRACE_SECONDS = 5.0
 KEEP_DAYS = 30
 CONCURRENCY = 6
+HEAVY = "heavy"
+"""The queue of processes that fill a worker's memory: one at a time in each worker."""
 
 log = logging.getLogger("trueup.engine")
 
@@ -41,11 +43,19 @@ class Work(Protocol):
 
 Process = Callable[..., Any]
 PROCESSES: dict[str, Process] = {}
+QUEUES: dict[str, str] = {}
 
 
 def process(function: Process) -> Process:
     """Make a function a durable process under its own name; it is called with a Work and identifiers."""
     PROCESSES[function.__name__] = function
+    QUEUES[function.__name__] = QUEUE
+    return function
+
+
+def heavy(function: Process) -> Process:
+    """Make a process one of those of which a worker does one at a time."""
+    QUEUES[function.__name__] = HEAVY
     return function
 
 
@@ -121,6 +131,7 @@ class Engine:
         DBOS.register_queue(
             QUEUE, worker_concurrency=CONCURRENCY, polling_interval_sec=0.1, on_conflict="always_update"
         )
+        DBOS.register_queue(HEAVY, worker_concurrency=1, polling_interval_sec=0.2, on_conflict="always_update")
         for target in (self._beat, self._look_after):
             thread = threading.Thread(target=target, name=f"engine-{target.__name__}", daemon=True)
             thread.start()
@@ -181,7 +192,7 @@ def start(tx: Tx, name: str, key: str, *arguments: str) -> str:
         """,
         {
             "name": name,
-            "queue": QUEUE,
+            "queue": QUEUES[name],
             "id": process_id,
             "arguments": [json.dumps(item) for item in (process_id, *arguments)],
             "version": VERSION,
@@ -227,6 +238,17 @@ def one(tx: Tx, process_id: str) -> dict[str, Any] | None:
     return found
 
 
+def beginning(tx: Tx, start: str) -> list[dict[str, Any]]:
+    """Return the processes whose id begins so: id, status."""
+    return tx.rows(
+        """
+        select workflow_uuid as process, status from dbos.workflow_status where starts_with(workflow_uuid, %s)
+        order by workflow_uuid
+        """,
+        (start,),
+    )
+
+
 def steps(tx: Tx, process_id: str) -> list[dict[str, Any]]:
     """Return the remembered steps of a process, in order."""
     return tx.rows(
@@ -255,7 +277,7 @@ def restart(tx: Tx, process_id: str) -> bool:
     queued = tx.run(
         """
         update dbos.workflow_status set status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = null,
-            queue_name = %s, recovery_attempts = 0, error = null, completed_at = null
+            queue_name = coalesce(queue_name, %s), recovery_attempts = 0, error = null, completed_at = null
         where workflow_uuid = %s and status in ('ERROR', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
         """,
         (QUEUE, process_id),

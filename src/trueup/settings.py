@@ -492,6 +492,8 @@ class File(_Part):
     """`trueup.yaml`.
 
     late_revenue  what becomes of revenue for services of a closed month: next_open_period or refuse
+    entries_per_part  time entries a worker bills at a time; larger runs go in parts to several workers
+                  (200,000 when not given)
     """
 
     company: str
@@ -501,6 +503,7 @@ class File(_Part):
     systems: dict[str, SystemSettings]
     owners: dict[str, str] = {}
     late_revenue: Literal["next_open_period", "refuse"] = "next_open_period"
+    entries_per_part: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True)
@@ -532,6 +535,7 @@ class Settings:
     rates: Mapping[str, RatesSettings] = field(default_factory=dict)
     obligations: Mapping[str, ContractObligations] = field(default_factory=dict)
     late_revenue: Literal["next_open_period", "refuse"] = "next_open_period"
+    entries_per_part: int | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
     invoice_template: str | None = None
 
@@ -631,6 +635,7 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         rates={one.stem: _read(one, RatesSettings) for one in sorted((workspace / "rates").glob("*.yaml"))},
         obligations=obligations,
         late_revenue=file.late_revenue,
+        entries_per_part=file.entries_per_part,
         origin=origin,
         invoice_template=layout.read_text("utf-8") if layout.is_file() else None,
     )

@@ -7,6 +7,7 @@ from decimal import Decimal
 from importlib.resources import files
 
 from trueup import engine
+from trueup.billing import parts
 from trueup.billing.brakes import Bounds
 from trueup.billing.obligations import Advance, Declaration, Declared
 from trueup.billing.schedules import Schedule
@@ -177,6 +178,7 @@ def firm(settings: Settings) -> Firm:
         obligations={code: _declaration(declared) for code, declared in settings.obligations.items()},
         late_revenue=settings.late_revenue,
         invoice_template=settings.invoice_template,
+        entries_per_part=settings.entries_per_part or parts.SIZE,
     )
 
 

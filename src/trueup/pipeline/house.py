@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
+from trueup.billing import parts
 from trueup.billing.brakes import Bounds
 from trueup.billing.journals import LatePolicy
 from trueup.billing.obligations import Declarations
@@ -114,6 +115,7 @@ class Firm:
     obligations   performance obligations by contract code; a contract without any is measured by its lines
     late_revenue  what becomes of revenue for services of a closed month
     invoice_template  the firm's own Typst text for invoices; None takes ours
+    entries_per_part  time entries a worker holds at a time; a larger billing run is carried out in parts
     """
 
     name: str
@@ -128,6 +130,7 @@ class Firm:
     obligations: Declarations = field(default_factory=dict)
     late_revenue: LatePolicy = "next_open_period"
     invoice_template: str | None = None
+    entries_per_part: int = parts.SIZE
 
     @property
     def letterheads(self) -> Mapping[str, Letterhead]:

@@ -52,6 +52,23 @@ def carry_out(
     }
 
 
+def added(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the figures of several runs as those of one."""
+    net: dict[str, Decimal] = {}
+    held: dict[str, int] = {}
+    for one in figures:
+        for currency, amount in one["net"].items():
+            net[currency] = net.get(currency, Decimal(0)) + Decimal(amount)
+        for code, count in one["holds"].items():
+            held[code] = held.get(code, 0) + count
+    return {
+        "invoices": sum(one["invoices"] for one in figures),
+        "net": {currency: format(amount, "f") for currency, amount in sorted(net.items())},
+        "holds": dict(sorted(held.items())),
+        "charges": sum(one["charges"] for one in figures),
+    }
+
+
 def _named_anew(tx: Tx, plan: RunPlan) -> RunPlan:
     """Give names of their own to what is billed again: a voided or credited charge and its document keep theirs.
 

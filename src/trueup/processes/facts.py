@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from trueup.billing.frames import ENTRIES, EXPENSES, FX_RATES, PROJECTS, RATES, STOPS, RunFacts, Shape
+from trueup.billing.parts import WHOLE, Part
 from trueup.billing.terms import Terms, terms_for
 from trueup.kernel.money import from_units, to_units
 from trueup.kernel.periods import next_month
@@ -20,11 +21,11 @@ from trueup.store.objects import Held
 Line = Mapping[str, Any]
 
 
-def run_facts(tx: Tx, firm: Firm, entity: str, upto: date, period: str) -> RunFacts:
-    """Return everything a billing run of one legal entity looks at."""
-    projects = projects_of(tx, firm, entity, period)
+def run_facts(tx: Tx, firm: Firm, entity: str, upto: date, period: str, part: Part = WHOLE) -> RunFacts:
+    """Return everything a billing run of one legal entity looks at, or a part of the run."""
+    projects = projects_of(tx, firm, entity, period, part)
     rates = rates_of(tx, projects["contract"].unique().to_list())
-    asked = {"entity": entity, "upto": upto}
+    asked = {"projects": array(projects["project"]), "upto": upto}
     ready = ~pl.col("gid").is_in(adjustments.postponed(tx, entity, upto))
     facts = RunFacts(
         entries=_frame(tx, ENTRIES, _ENTRIES, asked).filter(ready),
@@ -228,21 +229,27 @@ def _frame(tx: Tx, shape: Shape, sql: Any, params: Mapping[str, Any]) -> pl.Data
 
 
 _ENTRIES = """
+    with seen as materialized (
+        select * from time_entries
+        where project = any(%(projects)s::text[]) and worked_on <= %(upto)s and tombstone is null
+            and status in ('submitted', 'approved'))
     select t.gid, t.version, t.source_order, p.body ->> 'contract', t.project, t.role, t.resource, t.worked_on,
         t.minutes::bigint, t.minutes - coalesce(f.quantity, 0)::bigint, coalesce(a.amount, 0)::bigint, t.billable, t.status
-    from time_entries t
+    from seen t
     join objects p on p.gid = t.project
     left join (
         select fact, sum(quantity) as quantity from buckets
         where bucket in ('on_draft', 'invoiced', 'credited', 'written_off', 'non_billable', 'covered_by_fixed_fee')
+            and fact in (select gid from seen)
         group by fact) f on f.fact = t.gid
     left join (
         select fact, sum(amount) as amount from (
-            select fact, amount from charges where kind in ('time', 'overage', 'delta')
-            union all select fact, -amount from reopenings where kind in ('time', 'overage', 'delta')) priced
+            select fact, amount from charges
+            where kind in ('time', 'overage', 'delta') and fact in (select gid from seen)
+            union all
+            select fact, -amount from reopenings
+            where kind in ('time', 'overage', 'delta') and fact in (select gid from seen)) priced
         group by fact) a on a.fact = t.gid
-    where t.tombstone is null and p.body ->> 'legal_entity' = %(entity)s and t.worked_on <= %(upto)s
-        and t.status in ('submitted', 'approved')
 """
 _EXPENSES = """
     select e.gid, e.version, e.source_order, p.body ->> 'contract', e.project, e.resource, e.spent_on, e.category, e.amount,
@@ -253,7 +260,7 @@ _EXPENSES = """
         select fact, sum(quantity) as quantity from buckets
         where bucket in ('on_draft', 'invoiced', 'credited', 'written_off', 'non_billable', 'covered_by_fixed_fee')
         group by fact) f on f.fact = e.gid
-    where e.tombstone is null and p.body ->> 'legal_entity' = %(entity)s and e.spent_on <= %(upto)s
+    where e.tombstone is null and e.project = any(%(projects)s::text[]) and e.spent_on <= %(upto)s
 """
 
 
@@ -301,9 +308,24 @@ def _amended(contract: Held, orders: Sequence[Held]) -> list[dict[str, Any]]:
     return lines
 
 
-def projects_of(tx: Tx, firm: Firm, entity: str, period: str) -> pl.DataFrame:
+def projects_of(tx: Tx, firm: Firm, entity: str, period: str, part: Part = WHOLE) -> pl.DataFrame:
     """Return one row for each project of a legal entity, with what its contract says and what was used of it."""
-    return _projects(tx, firm, objects.of_kind(tx, "project", {"legal_entity": entity}), period)
+    projects = objects.of_kind(tx, "project", {"legal_entity": entity})
+    return _projects(tx, firm, [one for one in projects if part.has(one.body["contract"])], period)
+
+
+def count_entries(tx: Tx, entity: str, upto: date) -> int:
+    """Return how many time entries a billing run of a legal entity looks at."""
+    projects = [one.gid for one in objects.of_kind(tx, "project", {"legal_entity": entity})]
+    return int(
+        tx.value(
+            """
+            select count(*) from time_entries where project = any(%s::text[]) and worked_on <= %s
+                and tombstone is null and status in ('submitted', 'approved')
+            """,
+            (projects, upto),
+        )
+    )
 
 
 def _projects(tx: Tx, firm: Firm, projects: Sequence[Held], period: str) -> pl.DataFrame:

@@ -141,18 +141,38 @@ def frame(tx: Tx, sql: LiteralString, params: Mapping[str, Any] | None, schema: 
     return found.with_columns((pl.col(name) == "t").alias(name) for name in flags)
 
 
-def begin_run(tx: Tx, run: str, kind: str, legal_entity: str | None, period: str | None) -> bool:
+def begin_run(
+    tx: Tx, run: str, kind: str, legal_entity: str | None, period: str | None, slots: Sequence[int] | None = None
+) -> bool:
     """Note that a run begins; False when it has been done already.
 
     Runs of one legal entity wait for each other, whatever their month: both would bill what is open now.
+
+    slots  of the contracts the run looks at: it waits for those alone that share one; None for all contracts
     """
     if legal_entity is not None:
-        alone(tx, legal_entity)
+        alone(tx, legal_entity, slots)
     tx.run(
         "insert into runs (run, kind, legal_entity, period) values (%s, %s, %s, %s) on conflict (run) do nothing",
         (run, kind, legal_entity, period),
     )
     return bool(tx.value("select state <> 'done' from runs where run = %s for update", (run,)))
+
+
+def open_run(tx: Tx, run: str, kind: str, legal_entity: str, period: str, figures: Mapping[str, Any]) -> None:
+    """Note that a run will be carried out in parts by others, or that one of its parts will."""
+    tx.run(
+        """
+        insert into runs (run, kind, legal_entity, period, figures) values (%s, %s, %s, %s, %s)
+        on conflict (run) do nothing
+        """,
+        (run, kind, legal_entity, period, json(dict(figures))),
+    )
+
+
+def note_run(tx: Tx, run: str, figures: Mapping[str, Any]) -> None:
+    """Note how far a run is."""
+    tx.run("update runs set figures = %s where run = %s", (json(dict(figures)), run))
 
 
 def end_run(tx: Tx, run: str, figures: Mapping[str, Any]) -> None:
@@ -165,9 +185,28 @@ def run_of(tx: Tx, run: str) -> dict[str, Any] | None:
     return tx.row("select * from runs where run = %s", (run,))
 
 
-def alone(tx: Tx, legal_entity: str) -> None:
-    """Let nobody else bill, credit or adjust in this legal entity until the transaction ends."""
-    tx.run("select pg_advisory_xact_lock(hashtextextended('billing/' || %s, 0))", (legal_entity,))
+def hold_run(tx: Tx, run: str) -> str:
+    """Return the state of a run, which nobody else changes until the transaction ends."""
+    return str(tx.value("select state from runs where run = %s for update", (run,)))
+
+
+def parts_of(tx: Tx, run: str) -> list[dict[str, Any]]:
+    """Return the runs that are parts of a run, in order of their names."""
+    return tx.rows("select * from runs where starts_with(run, %s) and kind = 'billing_part' order by run", (f"{run}/",))
+
+
+def alone(tx: Tx, legal_entity: str, slots: Sequence[int] | None = None) -> None:
+    """Let nobody else bill, credit or adjust in this legal entity until the transaction ends.
+
+    slots  of contracts, ascending: others with other slots may go on beside us; None for all contracts
+    """
+    key = f"billing/{legal_entity}"
+    if slots is None:
+        tx.run("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
+        return
+    tx.run("select pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", (key,))
+    for slot in slots:
+        tx.run("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{key}/{slot}",))
 
 
 def standing(

@@ -90,16 +90,20 @@ def naming(tx: Tx, kind: str, field: str, values: Iterable[str]) -> list[Held]:
 
 
 def of_kind(
-    tx: Tx, kind: str, where: Mapping[str, Any] | None = None, *, after: str = "", limit: int = 100_000
+    tx: Tx, kind: str, where: Mapping[str, Any] | None = None, *, after: str = "", limit: int | None = None
 ) -> list[Held]:
-    """Return objects of a kind, by identifier, optionally with fields equal to values; keyset paging by `after`."""
+    """Return objects of a kind, by identifier, optionally with fields equal to values.
+
+    after, limit  keyset paging; without a limit all of them
+    """
     table = _table(kind)
     filters = dict(where or {})
     if table == "objects":
         rows = tx.rows(
             """
             select gid, kind, version, status, legal_entity, body, tombstone from objects
-            where kind = %(kind)s and gid > %(after)s and tombstone is null and body @> %(filters)s order by gid limit %(limit)s
+            where kind = %(kind)s and gid > %(after)s and tombstone is null and body @> %(filters)s
+            order by gid limit %(limit)s::bigint
             """,
             {"kind": kind, "after": after, "limit": limit, "filters": json(filters)},
         )
@@ -251,13 +255,13 @@ _SELECT_ALL: dict[str, LiteralString] = {
             and (%(project)s::text is null or project = %(project)s)
             and (%(resource)s::text is null or resource = %(resource)s)
             and (%(status)s::text is null or status = %(status)s)
-        order by gid limit %(limit)s""",
+        order by gid limit %(limit)s::bigint""",
     "expense_lines": """
         select * from expense_lines where gid > %(after)s and tombstone is null
             and (%(project)s::text is null or project = %(project)s)
             and (%(resource)s::text is null or resource = %(resource)s)
             and (%(status)s::text is null or status = %(status)s)
-        order by gid limit %(limit)s""",
+        order by gid limit %(limit)s::bigint""",
 }
 
 

@@ -1,6 +1,6 @@
 """Process APIs: what a person starts or decides, each answered with an operation that can be followed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -255,7 +255,7 @@ def get_operation(request: Request, caller: Watcher, id: str) -> Response:
         found = engine.one(tx, id)
         if found is None:
             raise Problem("not_found", f"there is no operation {id}")
-        state = STATES.get(found["status"], "failed")
+        state = _state(tx, found)
         return answer(
             {
                 "operation": found["process"],
@@ -272,12 +272,27 @@ def get_operation(request: Request, caller: Watcher, id: str) -> Response:
         )
 
 
+def _state(tx: Tx, found: Mapping[str, Any]) -> str:
+    """Return how far an operation is: a run in parts is done when its last part is, and failed when one of them is."""
+    state = STATES.get(found["status"], "failed")
+    divided = state == "done" and found["name"] == "billing_run"
+    run = _run(tx, found["name"], found["process"]) if divided else None
+    if run is None or run["state"] == "done":
+        return state
+    parts = engine.beginning(tx, f"billing_part/{found['process'].removeprefix('billing_run/')}/")
+    return "failed" if any(STATES.get(part["status"], "failed") == "failed" for part in parts) else "running"
+
+
 def _result(tx: Tx, name: str, process: str) -> dict[str, Any] | None:
     """Return the figures of the run a process did."""
+    run = _run(tx, name, process)
+    return None if run is None else {"run": run["run"], **run["figures"]}
+
+
+def _run(tx: Tx, name: str, process: str) -> dict[str, Any] | None:
     key = process.removeprefix(f"{name}/")
     runs = {"billing_run": f"{key}/billing", "month_end": f"{key}/month_end", "reconciliation": key}
-    run = ledger.run_of(tx, runs[name]) if name in runs else None
-    return None if run is None else {"run": run["run"], **run["figures"]}
+    return ledger.run_of(tx, runs[name]) if name in runs else None
 
 
 def _reason(fault: dict[str, Any] | None) -> str:
