@@ -26,7 +26,8 @@ from trueup.store.objects import Held
 
 ENTRIES = 100_000
 CONTRACTS = 200
-PEOPLE = 400
+ENTRIES_OF_A_PERSON = 60
+"""In the month: more would be days of over 24 hours, and brakes would hold what they are on."""
 TIMES = 3
 ROLES = ("Partner", "Principal", "Consultant", "Analyst")
 COUNTRIES = ("DE", "FR", "US")
@@ -72,7 +73,7 @@ def month(house: House, count: int = ENTRIES, contracts: int = CONTRACTS) -> Non
             tx.run(
                 ENTERED,
                 {
-                    "first": start, "last": min(start + 200_000, count) - 1, "people": PEOPLE, "entity": ENTITY,
+                    "first": start, "last": min(start + 200_000, count) - 1, "people": count // ENTRIES_OF_A_PERSON, "entity": ENTITY,
                     "projects": [derive("project", "bench", f"B{number:03d}") for number in range(contracts)],
                     "roles": list(ROLES), "day": FIRST,
                 },
@@ -88,7 +89,7 @@ ENTERED = """
     select 'tim_' || substr(md5(n::text) || md5('b' || n), 1, 26), 1, 'approved',
         'res_' || substr(md5('r' || h %% %(people)s) || 'aaaaaa', 1, 26),
         (%(projects)s::text[])[1 + (h / 7) %% array_length(%(projects)s::text[], 1)],
-        (%(roles)s::text[])[1 + (h / 11) %% 4], %(day)s::date + (h / 13 %% 28)::int, (1 + h / 17 %% 31)::int * 15,
+        (%(roles)s::text[])[1 + (h / 11) %% 4], %(day)s::date + (h / 13 %% 28)::int, (1 + h / 17 %% 8)::int * 15,
         h / 19 %% 25 <> 0, 'Interviews with the claims team', 'P001-2026-W32', %(entity)s, n
     from (select n, abs(hashint8(n))::bigint as h from generate_series(%(first)s::bigint, %(last)s::bigint) n) made
 """

@@ -11,6 +11,7 @@ from trueup.store.deliveries import Command
 from trueup.store.inbox import Arrival
 
 LEASE_SECONDS = 3600.0
+SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,19 @@ def silent(database, presence):
         tx.run("update executors set beat_at = now() - interval '1 hour' where executor = %s", (presence.executor,))
 
 
+def die(database, presence):
+    """Cut a worker off, and wait until the server has noticed: its lock is gone with its backend."""
+    backend = presence._connection.info.backend_pid
+    presence._connection.close()
+    ends = time.monotonic() + SECONDS
+    while True:
+        with database.transaction() as tx:
+            if not tx.value("select count(*) from pg_stat_activity where pid = %s", (backend,)):
+                return
+        assert time.monotonic() < ends, "the server does not notice"
+        time.sleep(0.02)
+
+
 def look(database):
     with database.transaction() as tx:
         return engine.take_over(tx)
@@ -58,7 +72,7 @@ def test_a_dead_workers_delivery_and_message_are_free_at_once_and_the_delivery_i
     silent(database, dead)
     assert look(database) == 0, "its lock is held: it lives"
     assert claim(database, "another") == ([], [])
-    dead._connection.close()
+    die(database, dead)
     assert look(database) == 2
     again, heard = claim(database, "another")
     assert [(one.key, one.state, one.fence) for one in again] == [("a", "sending", sent[0].fence + 1)]
@@ -70,7 +84,7 @@ def test_what_the_dead_one_says_afterwards_changes_nothing(database, one_each):
     dead = executors.Presence(database)
     (sent,), _ = claim(database, dead.executor)
     silent(database, dead)
-    dead._connection.close()
+    die(database, dead)
     look(database)
     claim(database, "another")
     with database.transaction() as tx:
@@ -91,13 +105,13 @@ def test_a_worker_that_left_leaves_its_work_to_others_after_the_grace(database, 
 def test_a_worker_taken_for_dead_while_the_database_was_away_lives_and_can_die_again(database, one_each):
     worker = executors.Presence(database)
     silent(database, worker)
-    worker._connection.close()
+    die(database, worker)
     look(database)
     worker.beat()
     claim(database, worker.executor)
     silent(database, worker)
     assert look(database) == 0
-    worker._connection.close()
+    die(database, worker)
     assert look(database) == 2
 
 

@@ -1,6 +1,7 @@
 """A firm with three legal entities and the verbs of its billing desk, over the real database; vendors are invented."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ from small_firm import gid_of, hear
 from trueup.pipeline.house import Firm, LegalEntity
 from trueup.pipeline.ingest import author, ingest
 from trueup.processes import milestone_billing, opportunity_to_project, time_to_billing
-from trueup.store import inbox, objects
+from trueup.store import inbox, ledger, objects
 from trueup.store.inbox import Arrival
 
 ENTITIES = {
@@ -197,3 +198,25 @@ def small_firm_gid(number):
     from trueup.kernel.ids import derive
 
     return derive("invoice", "ledgerly", number)
+
+
+def filled(office):
+    """Nine deals of six entries each; one is capped, one has an entry without a rate."""
+    for n in range(9):
+        office.deal(f"X{n:02d}", 100 + n, cap=450 if n == 4 else None)
+        for m in range(6):
+            more = {"role": "Analyst"} if n == 7 and m == 0 else {}
+            office.work(f"e{n}-{m}", 60 + 7 * m + n, project=f"X{n:02d}-DE01", day=f"2026-08-{m + 3:02d}", **more)
+    return office
+
+
+def parted(office, size=10):
+    """Let no worker hold more than so many entries."""
+    office.house.firm = replace(office.house.firm, entries_per_part=size)
+    return office
+
+
+def run_row(office):
+    """Return the row of the German August's run, or None."""
+    with office.database.transaction() as tx:
+        return ledger.run_of(tx, "2026-08/DE01/billing")

@@ -1,42 +1,21 @@
 """A billing run in parts by contract gives what the run as a whole gives, whoever does which part, when and how often."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from laws import broken
-from office import Office
+from office import Office, filled, parted, run_row
 
 from trueup import engine
 from trueup.processes import time_to_billing
-from trueup.store import ledger, periods
 
 MONTH, ENTITY = "2026-08", "DE01"
-RUN = "2026-08/DE01/billing"
-SECONDS = 120.0
 
 
 @pytest.fixture
 def busy(office):
     return filled(office)
-
-
-def filled(office):
-    """Nine deals of six entries each; one is capped, one has an entry without a rate."""
-    for n in range(9):
-        office.deal(f"X{n:02d}", 100 + n, cap=450 if n == 4 else None)
-        for m in range(6):
-            more = {"role": "Analyst"} if n == 7 and m == 0 else {}
-            office.work(f"e{n}-{m}", 60 + 7 * m + n, project=f"X{n:02d}-DE01", day=f"2026-08-{m + 3:02d}", **more)
-    return office
-
-
-def parted(office, size=10):
-    """Let no worker hold more than so many entries."""
-    office.house.firm = replace(office.house.firm, entries_per_part=size)
-    return office
 
 
 def result(office):
@@ -58,11 +37,6 @@ def do_parts(office, of, order=None, threads=1):
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(part, order or range(of)))
-
-
-def run_row(office):
-    with office.database.transaction() as tx:
-        return ledger.run_of(tx, RUN)
 
 
 def test_parts_in_any_order_and_repeated_give_what_the_whole_gives(busy):
@@ -117,23 +91,3 @@ def test_a_run_begun_keeps_its_parts_though_the_size_changes(busy):
     assert time_to_billing.divide(parted(busy, 20).house, MONTH, ENTITY) == 8
     with busy.database.transaction() as tx:
         assert len(engine.beginning(tx, f"billing_part/{MONTH}/{ENTITY}/")) == 8
-
-
-def test_workers_of_the_engine_carry_a_run_in_parts_to_its_end(busy):
-    parted(busy)
-    running = engine.Engine(busy.database)
-    with busy.database.transaction() as tx:
-        process = time_to_billing.start(tx, MONTH, ENTITY)
-    running.launch(busy.house)
-    try:
-        ends = time.monotonic() + SECONDS
-        while (run_row(busy) or {}).get("state") != "done":
-            assert time.monotonic() < ends, "the run did not end"
-            time.sleep(0.1)
-    finally:
-        running.stop()
-    assert run_row(busy)["figures"]["invoices"] == 9
-    with busy.database.transaction() as tx:
-        assert engine.one(tx, process)["status"] == "SUCCESS"
-        assert periods.first_month(tx) == MONTH
-    assert not broken(busy.database)

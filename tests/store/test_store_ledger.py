@@ -170,6 +170,9 @@ def test_a_credit_names_the_charges_it_takes_back(empty):
         assert tx.value("select sum(amount) from allocations where charge = 'c1'") == 1_882_500
     with pytest.raises(psycopg.errors.ForeignKeyViolation), empty.transaction() as tx:
         ledger.allocate(tx, [("nothing", "CR-1", "1-time", None, -1)])
+    for change in ("update charges set amount = 1", "delete from charges"):
+        with pytest.raises(psycopg.errors.RestrictViolation, match="append only"), empty.transaction() as tx:
+            tx.run(change)
 
 
 def test_a_run_is_done_once(empty):

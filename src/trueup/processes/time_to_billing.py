@@ -16,6 +16,7 @@ import polars as pl
 from trueup import engine
 from trueup.billing.parts import WHOLE, Part, parts_for
 from trueup.billing.run import plan_run
+from trueup.kernel.errors import Broken
 from trueup.kernel.periods import last_day
 from trueup.pipeline.house import House
 from trueup.processes import decided, rerating, schedule_billing
@@ -91,7 +92,10 @@ def finish(house: House, period: str, entity: str) -> dict[str, Any]:
     """End a run of several parts when the last of them is done; until then note how far it is."""
     run = run_name(period, entity)
     with house.database.transaction() as tx:
-        if ledger.hold_run(tx, run) == "done":
+        state = ledger.hold_run(tx, run)
+        if state is None:
+            raise Broken(f"a part of {run} was carried out, and nobody began the run")
+        if state == "done":
             return {"run": run, "already": "done"}
         parts = ledger.parts_of(tx, run)
         done = [part["figures"] for part in parts if part["state"] == "done"]

@@ -185,9 +185,10 @@ def run_of(tx: Tx, run: str) -> dict[str, Any] | None:
     return tx.row("select * from runs where run = %s", (run,))
 
 
-def hold_run(tx: Tx, run: str) -> str:
-    """Return the state of a run, which nobody else changes until the transaction ends."""
-    return str(tx.value("select state from runs where run = %s for update", (run,)))
+def hold_run(tx: Tx, run: str) -> str | None:
+    """Return the state of a run, which nobody else changes until the transaction ends; None when there is no such run."""
+    row = tx.row("select state from runs where run = %s for update", (run,))
+    return row["state"] if row else None
 
 
 def parts_of(tx: Tx, run: str) -> list[dict[str, Any]]:
