@@ -84,7 +84,7 @@ def test_a_deal_to_the_journal_through_the_api_alone(boss, firm, api):
     assert again.headers["idempotency-replayed"] == "true"
     done = followed(boss, started)
     assert (done["result"]["invoices"], done["result"]["net"]) == (1, {"EUR": "2496.29"})
-    assert [step["failed"] for step in done["steps"]] == [False]
+    assert [(step["step"], step["failed"]) for step in done["steps"]] == [("divide", False), ("bill", False)]
     assert followed(boss, boss.post("/v1/processes/billing-runs", body))["operation"] == done["operation"]
 
     (invoice,) = boss.pages("/v1/invoices")

@@ -8,7 +8,7 @@ from laws import broken
 from office import Office, filled, parted, run_row
 
 from trueup import engine
-from trueup.processes import time_to_billing
+from trueup.processes import dry_run, time_to_billing
 
 MONTH, ENTITY = "2026-08", "DE01"
 
@@ -58,9 +58,11 @@ def test_parts_in_any_order_and_repeated_give_what_the_whole_gives(busy):
 
 
 def test_the_dry_run_of_a_run_in_parts_is_that_of_the_whole(busy):
-    whole = time_to_billing.preview(busy.house, MONTH, ENTITY)
-    assert len(whole["invoices"]) == 9
-    assert time_to_billing.preview(parted(busy).house, MONTH, ENTITY) == whole
+    whole = dry_run.preview(busy.house, MONTH, ENTITY)
+    assert (whole["parts"], whole["totals"]["EUR"]["invoices"], len(whole["invoices"])) == (1, 9, 9)
+    assert dry_run.preview(parted(busy).house, MONTH, ENTITY) == whole | {"parts": 8}
+    figures = busy.run(MONTH, ENTITY)
+    assert figures["net"] == {"EUR": format(whole["totals"]["EUR"]["net"], "f")}
 
 
 def test_two_months_in_parts_at_once_bill_every_hour_once(busy):

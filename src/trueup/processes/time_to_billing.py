@@ -11,15 +11,13 @@ a transaction of its own, any worker may take it, and whoever ends the last part
 
 from typing import Any
 
-import polars as pl
-
 from trueup import engine
 from trueup.billing.parts import WHOLE, Part, parts_for
 from trueup.billing.run import plan_run
 from trueup.kernel.errors import Broken
 from trueup.kernel.periods import last_day
 from trueup.pipeline.house import House
-from trueup.processes import decided, rerating, schedule_billing
+from trueup.processes import rerating, schedule_billing
 from trueup.processes.brakes import braked
 from trueup.processes.drafts import added, carry_out
 from trueup.processes.facts import count_entries, run_facts
@@ -113,23 +111,6 @@ def _conclude(tx: Tx, house: House, period: str, entity: str) -> None:
     """Do what comes once after everything of a month was looked at."""
     schedule_billing.start(tx, house.firm, period, entity)
     rerating.name_edits(tx, house, entity)
-
-
-def preview(house: House, period: str, entity: str) -> dict[str, Any]:
-    """Say what a run would do, and do nothing; part by part, as the run itself would."""
-    plans = []
-    with house.database.transaction() as tx:
-        for part in parts_for(count_entries(tx, entity, last_day(period)), house.firm.entries_per_part):
-            facts = run_facts(tx, house.firm, entity, last_day(period), period, part)
-            plan = braked(tx, house.firm, plan_run(facts, last_day(period), period), facts, entity)
-            plan = decided.adjusted(tx, plan, entity)
-            plans.append((plan.invoices, plan.invoice_lines, plan.holds))
-    invoices, lines, holds = (pl.concat(frames) for frames in zip(*plans, strict=True))
-    return {
-        "invoices": invoices.sort("code").to_dicts(),
-        "lines": lines.sort("invoice_code", "line_key").to_dicts(),
-        "holds": holds.sort("scope", "code").to_dicts(),
-    }
 
 
 def run_name(period: str, entity: str) -> str:

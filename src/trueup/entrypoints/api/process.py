@@ -15,11 +15,10 @@ from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.problems import Problem, Wrong
 from trueup.kernel.clock import now
-from trueup.kernel.money import from_units
 from trueup.model.canonical import Month
 from trueup.pipeline import replay
 from trueup.pipeline.house import House
-from trueup.processes import month_end, reconciliation, time_to_billing
+from trueup.processes import dry_run, month_end, reconciliation, time_to_billing
 from trueup.reporting.sight import HIDDEN, hidden_fields
 from trueup.store import changes, deliveries, holds, inbox, ledger
 from trueup.store.changes import Event
@@ -162,24 +161,9 @@ def run_billing(request: Request, caller: Runner, raw: RawBody) -> Response:
     house, asked = _house(request), bodies.command(raw, RunBilling)
     entity = _entity(house, asked.legal_entity)
     if asked.dry_run:
-        return answer({"dry_run": True, **_preview(house, asked.period, entity)})
+        return answer({"dry_run": True, **dry_run.preview(house, asked.period, entity)})
     with house.database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: _started(time_to_billing.start(tx, asked.period, entity)))
-
-
-def _preview(house: House, period: str, entity: str) -> dict[str, Any]:
-    """Return a dry run with amounts in major units."""
-    found = time_to_billing.preview(house, period, entity)
-    return {part: [_major(row) for row in rows] for part, rows in found.items()}
-
-
-def _major(row: dict[str, Any]) -> dict[str, Any]:
-    currency = row.get("currency")
-    money = ("net", "tax", "gross", "amount", "rate")
-    return {
-        name: from_units(value, currency) if name in money and isinstance(value, int) and currency else value
-        for name, value in row.items()
-    }
 
 
 @router.post(

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,7 @@ from trueup.entrypoints.cli import (
     scaffold,
     schedules,
 )
-from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, flat, leave, say, settings, show, table
+from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, leave, say, settings, show, table
 from trueup.kernel.errors import Broken
 from trueup.kernel.money import from_units
 
@@ -347,6 +348,7 @@ def bill_run(
     as_json: Json = False,
 ) -> None:
     """Bill a month: approved time and expenses become drafts in the ERP (workers carry it out)."""
+    from trueup.processes import dry_run as dry
     from trueup.processes import time_to_billing
 
     with answers(as_json):
@@ -355,12 +357,36 @@ def bill_run(
         if entity and entity not in house.firm.entities:
             raise Broken(f"there is no legal entity {entity}; there are {', '.join(sorted(house.firm.entities))}")
         if dry_run:
-            shown = {one: time_to_billing.preview(house, period, one) for one in entities}
-            show(flat(shown), as_json)
+            show({one: dry.preview(house, period, one) for one in entities}, as_json, _dry_run)
             return
         with house.database.transaction() as tx:
             started = [time_to_billing.start(tx, period, one) for one in entities]
         show({"processes": started}, as_json, lambda data: say("queued: " + ", ".join(data["processes"])))
+
+
+def _dry_run(found: dict[str, Any]) -> None:
+    """Print what a run would do, legal entity by legal entity."""
+    for entity, shown in found.items():
+        if shown["done"]:
+            say(f"{entity}: the run of {shown['period']} is done; what is below would wait for the next month's run")
+        table(
+            f"{entity}: drafts",
+            ["invoice", "customer", "net#", "tax#", "gross#", "currency"],
+            [[i["code"], i["customer"], i["net"], i["tax"], i["gross"], i["currency"]] for i in shown["invoices"]],
+        )
+        reasons: dict[tuple[str, str], list[Decimal]] = {}
+        for hold in shown["holds"]:
+            reasons.setdefault((hold["code"], hold["currency"] or ""), []).append(Decimal(hold["amount"]))
+        if reasons:
+            table(
+                f"{entity}: held",
+                ["reason", "items#", "amount#", "currency"],
+                [[code, len(of), sum(of), currency] for (code, currency), of in sorted(reasons.items())],
+            )
+        for warning in shown["warnings"]:
+            say(f"{warning['project_code']}: {warning['sentence']}")
+        for currency, total in shown["totals"].items():
+            say(f"{entity}: {total['invoices']} drafts, {total['net']} {currency} net; {total['held']} {currency} held")
 
 
 @token.command("issue")

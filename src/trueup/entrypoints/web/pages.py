@@ -10,7 +10,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from trueup.entrypoints.web import actions, adjusting, close, einvoices, labour, metrics, sign_in
+from trueup.entrypoints.web import actions, adjusting, billing_run, close, einvoices, labour, metrics, sign_in
 from trueup.entrypoints.web.refusals import REFUSALS
 from trueup.entrypoints.web.rendering import STATIC, show, titles
 from trueup.entrypoints.web.spreadsheet import spreadsheet
@@ -81,6 +81,7 @@ def site(house: House) -> FastAPI:
         labour.router,
         metrics.router,
         adjusting.router,
+        billing_run.router,
         actions.router,
     ):
         pages.include_router(part)
