@@ -22,7 +22,7 @@ from trueup.pipeline.house import House
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import projects_of
 from trueup.processes.late_facts import in_open_month
-from trueup.store import holds, ledger, objects
+from trueup.store import acts, holds, ledger, objects
 from trueup.store.changes import Event
 from trueup.store.database import Tx
 from trueup.store.objects import Held
@@ -34,9 +34,11 @@ def milestone_billing(work: engine.Work, milestone: str) -> Any:
     return work.step(bill, milestone, work.key)
 
 
+@acts.looks_again
 def bill(house: House, gid: str, process: str) -> dict[str, Any]:
     """Bill a milestone once; whoever comes second finds nothing open."""
     with house.database.transaction() as tx:
+        acts.begin(tx, "milestone_billing", (gid, process), house.edition)
         milestone = objects.load(tx, [gid], lock=True)[gid]
         project = objects.one(tx, milestone.body["project"] or "")
         if project is None:

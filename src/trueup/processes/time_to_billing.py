@@ -16,7 +16,7 @@ from trueup.processes import decided, rerating, schedule_billing
 from trueup.processes.brakes import braked
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import run_facts
-from trueup.store import ledger, periods
+from trueup.store import acts, ledger, periods
 from trueup.store.database import Tx
 
 
@@ -26,10 +26,12 @@ def billing_run(work: engine.Work, period: str, entity: str) -> Any:
     return work.step(bill, period, entity, work.key)
 
 
+@acts.looks_again
 def bill(house: House, period: str, entity: str, process: str) -> dict[str, Any]:
     """Bill what can be billed; doing it twice does it once."""
     run = run_name(period, entity)
     with house.database.transaction() as tx:
+        acts.begin(tx, "billing_run", (period, entity, process), house.edition)
         if not ledger.begin_run(tx, run, "billing", entity, period):
             return {"run": run, "already": "done"}
         periods.require_open(tx, entity, period, "the billing run")
