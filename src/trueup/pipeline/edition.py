@@ -1,19 +1,21 @@
 """The rules the house works by, kept by their hash: what was decided can be decided again by the same ones."""
 
 import hashlib
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from trueup import __version__
+from trueup.billing.terms import Terms
 from trueup.kernel.errors import Broken
-from trueup.kernel.strict_json import canonical
+from trueup.kernel.strict_json import canonical, read
 from trueup.pipeline.house import Firm, House
 from trueup.store import acts, cursors
 from trueup.store.database import Tx
 
 _FIRM = TypeAdapter(Firm)
+_TERMS = TypeAdapter(list[tuple[tuple[str, str], Terms]])
 
 
 def keep(tx: Tx, house: House, ownership: str) -> None:
@@ -36,7 +38,9 @@ def digest_of(text: str) -> str:
 
 def firm_text(firm: Firm) -> str:
     """Write the firm's rules as text; the same rules always give the same text."""
-    return canonical(_plain(firm)).decode()
+    # Their keys are pairs, and a key of JSON is one text.
+    terms = [[list(place), _plain(firm.terms[place])] for place in sorted(firm.terms)]
+    return canonical({**_plain(replace(firm, terms={})), "terms": terms}).decode()
 
 
 def read_firm(text: str) -> Firm:
@@ -45,8 +49,10 @@ def read_firm(text: str) -> Firm:
     Raises    Broken when this version of the house knows other rules.
     """
     try:
-        return _FIRM.validate_json(text)
-    except ValidationError as wrong:
+        rules = read(text.encode())
+        terms = _TERMS.validate_json(canonical(rules.pop("terms")))
+        return replace(_FIRM.validate_json(canonical(rules)), terms=dict(terms))
+    except (ValidationError, ValueError, KeyError, AttributeError) as wrong:
         raise Broken(f"the firm's rules cannot be read by this version: {wrong}") from wrong
 
 

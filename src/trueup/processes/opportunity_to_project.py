@@ -110,7 +110,7 @@ def opportunity_to_project(work: engine.Work, contract: str) -> str:
 def set_up(house: House, gid: str, process: str) -> str:
     """Validate, then make projects, tasks and commands in one transaction; returns what became of the deal."""
     with house.database.transaction() as tx:
-        acts.begin(tx, ACTOR, (gid, process), house.edition)
+        acts.begin(tx, ACTOR, (gid, process), house.edition, about=[gid])
         contract = objects.load(tx, [gid], lock=True)[gid]
         if contract.status not in ("signed", "active"):
             return f"nothing to do: the contract is {contract.status}"

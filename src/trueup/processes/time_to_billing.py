@@ -31,7 +31,7 @@ def bill(house: House, period: str, entity: str, process: str) -> dict[str, Any]
     """Bill what can be billed; doing it twice does it once."""
     run = run_name(period, entity)
     with house.database.transaction() as tx:
-        acts.begin(tx, "billing_run", (period, entity, process), house.edition)
+        acts.begin(tx, "billing_run", (period, entity, process), house.edition, entity=entity, period=period)
         if not ledger.begin_run(tx, run, "billing", entity, period):
             return {"run": run, "already": "done"}
         periods.require_open(tx, entity, period, "the billing run")

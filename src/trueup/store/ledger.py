@@ -167,7 +167,12 @@ def run_of(tx: Tx, run: str) -> dict[str, Any] | None:
 
 def alone(tx: Tx, legal_entity: str) -> None:
     """Let nobody else bill, credit or adjust in this legal entity until the transaction ends."""
-    tx.run("select pg_advisory_xact_lock(hashtextextended('billing/' || %s, 0))", (legal_entity,))
+    tx.run("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (desk(legal_entity),))
+
+
+def desk(legal_entity: str) -> str:
+    """Return the key whoever bills, credits or adjusts in a legal entity holds."""
+    return f"billing/{legal_entity}"
 
 
 def standing(
