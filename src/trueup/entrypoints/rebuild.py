@@ -11,6 +11,8 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.wire import Connection
 from trueup.governance import ownership
-from trueup.kernel.errors import Broken
+from trueup.kernel.errors import Broken, Trouble
 from trueup.kernel.strict_json import read
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
@@ -28,25 +30,77 @@ from trueup.pipeline import edition
 from trueup.pipeline.deliver import Known, learn
 from trueup.pipeline.house import House, System
 from trueup.pipeline.ingest import author, ingest_batch
-from trueup.processes import milestone_billing, opportunity_to_project, time_to_billing
+from trueup.processes import (
+    adjustments,
+    brakes,
+    corrections,
+    milestone_billing,
+    opportunity_to_project,
+    rerating,
+    schedule_billing,
+    time_to_billing,
+)
 from trueup.processes.reactions import REACTIONS
 from trueup.reporting import evidence_export
 from trueup.reporting.evidence_export import FORMAT, JOURNAL, MANIFEST, MESSAGES, RULES, Parts, raw_name, whole
 from trueup.reporting.explain import explain, find_invoice
-from trueup.store import crosswalk, cursors, embedded, holds, inbox, migrate
+from trueup.store import acts, crosswalk, cursors, embedded, holds, inbox, ledger, migrate, periods
 from trueup.store.crosswalk import Link
 from trueup.store.database import Database, Tx
 from trueup.store.inbox import Message
 
 Tell = Callable[[str], None]
 FindConnector = Callable[[str], registry.Connector]
+FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def _propose(house: House, kind: adjustments.Kind, gids: Sequence[str], more: Mapping[str, Any]) -> None:
+    values = {name: None if more[name] is None else Decimal(more[name]) for name in ("amount", "limit")}
+    until = None if more["until"] is None else date.fromisoformat(more["until"])
+    adjustments.propose(house, kind, gids, **{**more, **values, "until": until})
+
+
+def _rerate(house: House, since: str, contract: str | None, policy: rerating.Policy, more: Mapping[str, Any]) -> None:
+    rerating.propose(house, date.fromisoformat(since), contract, policy, **more)
+
+
+def _booked(house: House, period: str, entity: str) -> None:
+    """Let a month's books be closed: their figures are none of an invoice's."""
+    with house.database.transaction() as tx:
+        run = f"{period}/{entity}/month_end"
+        if ledger.begin_run(tx, run, "month_end", entity, period):
+            ledger.end_run(tx, run, {})
+
+
+def _close(house: House, period: str, entity: str) -> None:
+    with house.database.transaction() as tx:
+        begun = periods.begin(tx, entity, period, BY)
+        periods.freeze(tx, entity, period, begun["revision"], {}, hashlib.sha256(b"{}").hexdigest(), BY)
+
+
+def _reopen(house: House, period: str, entity: str) -> None:
+    with house.database.transaction() as tx:
+        periods.approve(tx, periods.propose(tx, entity, period, BY, "as it was done"), f"{BY}, the second person")
+
+
+BY = "rebuild"
 ACTS: Mapping[str, Callable[..., Any]] = {
     "opportunity_to_project": opportunity_to_project.set_up,
     "milestone_billing": milestone_billing.bill,
     "billing_run": time_to_billing.bill,
+    "schedule_billing": schedule_billing.bill,
+    "braked_invoice": brakes.make,
+    "credit": lambda house, gid, more: corrections.give(house, gid, **more),
+    "adjustment_proposed": _propose,
+    "adjustment_approved": lambda house, number, more: adjustments.approve(house, number, **more),
+    "adjustment_rejected": lambda house, number, more: adjustments.reject(house, number, **more),
+    "adjustment_undone": lambda house, number, more: adjustments.undo(house, number, **more),
+    "rerating": _rerate,
+    "month_end": _booked,
+    "month_closed": _close,
+    "month_reopened": _reopen,
 }
 """Kind of act -> what does it again, called with the house and the recorded arguments."""
-FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 class _Silent(VendorClient):
@@ -366,10 +420,7 @@ class _Again:
         does = step["does"]
         if does == "act":
             self.nobody_waits()
-            act = ACTS.get(step["kind"])
-            if act is None:
-                raise Broken(f"this version cannot do {step['kind']} again")
-            act(self.house, *step["arguments"])
+            self._act(step)
             return
         with self.house.database.transaction() as tx:
             if does == "hear":
@@ -380,10 +431,31 @@ class _Again:
                 self._decide(tx, step["items"])
             elif does == "release":
                 open_now = [h for h in holds.open_of(tx, scopes=[step["scope"]]) if h["code"] == step["code"]]
+                if not open_now:
+                    raise Broken(
+                        f"{step['by']} ended the hold {step['code']} on {step['scope']}; done again, it is not held"
+                    )
                 holds.release(tx, [h["number"] for h in open_now], step["by"], step["reason"])
             else:
                 raise Broken(f"this version does not know the step {does!r}")
         self._go_on()
+
+    def _act(self, step: Mapping[str, Any]) -> None:
+        """Do an act again.
+
+        Raises    Broken naming it, when this version does not know it or cannot do it.
+        """
+        kind, arguments = step["kind"], step["arguments"]
+        act = ACTS.get(kind)
+        if act is None:
+            raise Broken(f"this version cannot do the act {kind} {_short(arguments)} again: it does not know it")
+        if step["numbers"]:
+            with self.house.database.transaction() as tx:
+                acts.number_adjustments(tx, step["numbers"][0])
+        try:
+            act(self.house, *arguments)
+        except (Trouble, TypeError, LookupError) as cannot:
+            raise Broken(f"the act {kind} {_short(arguments)} cannot be done again: {cannot}") from cannot
 
     def _by_the_rules_of(self, number: int | None) -> None:
         if number is None or number == self._rules:
@@ -460,6 +532,11 @@ class _Again:
             )
         if row is not None:
             raise Broken(f"{_named(row)} cannot be used again: {row['reason']}")
+
+
+def _short(arguments: Sequence[Any]) -> str:
+    """Return what an act is called with, as far as a sentence has room for it."""
+    return ", ".join(str(one) for one in arguments)[:120]
 
 
 # --- the same? --------------------------------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ def propose(house: House, kind: Kind, gids: Sequence[str], **more: Any) -> dict[
 
 def look_at(tx: Tx, gids: Sequence[str]) -> None:
     """Let a transaction that decides about time and expenses look at one moment, alone in their legal entities."""
-    projects = objects.load(tx, {one.body["project"] for one in objects.load(tx, gids).values() if "project" in one.body})
+    projects = objects.load(
+        tx, {one.body["project"] for one in objects.load(tx, gids).values() if "project" in one.body}
+    )
     entities = sorted({str(project.body["legal_entity"]) for project in projects.values()})
     acts.look(tx, entities[0] if len(entities) == 1 else None)
 

@@ -360,7 +360,9 @@ def accept(tx: Tx, entity: str, period: str, item: str, by: str, reason: str) ->
 def reopen(tx: Tx, house: House, number: int, by: str) -> dict[str, Any]:
     """Reopen the month of a proposal, as its second person, and tell it."""
     done = periods.approve(tx, number, by)
-    acts.happened(tx, "month_reopened", (done["period"], done["legal_entity"]), house.edition, entity=done["legal_entity"])
+    acts.happened(
+        tx, "month_reopened", (done["period"], done["legal_entity"]), house.edition, entity=done["legal_entity"]
+    )
     data = {"code": done["period"], "status": "open", "reason": done["reason"], "count": done["next_revision"]}
     key = f"period.reopened/{done['period']}/{done['legal_entity']}/{done['revision']}"
     house.react(tx, changes.tell(tx, [Event(key, "period.reopened", done["legal_entity"], "legal_entity", data)]))

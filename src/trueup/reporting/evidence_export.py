@@ -6,7 +6,6 @@ A bundle is a set of named parts. The same state of the database always gives th
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from trueup import __version__
@@ -20,7 +19,7 @@ FORMAT = "trueup-evidence/1"
 MANIFEST, MESSAGES, JOURNAL, RULES = "manifest.json", "messages.json", "journal.json", "rules.json"
 LATER = frozenset({"status", "number", "balance", "posted_on"})
 """Fields of a document that its ERP fills in afterwards: no raw input of the billing gives them."""
-OURS = ("billing", "milestone_billing", "opportunity_to_project")
+OURS = ("billing", "milestone_billing", "opportunity_to_project", "schedule_billing")
 """Who ends a hold by himself; every other release is a person's decision."""
 
 Parts = dict[str, bytes]
@@ -30,15 +29,16 @@ Parts = dict[str, bytes]
 class _Act:
     """One thing the house did, and which transactions it had seen.
 
-    seen  (first not begun yet, first unfinished, those under way): a PostgreSQL snapshot
+    seen     (first not begun yet, first unfinished, those under way): a PostgreSQL snapshot
+    numbers  of the decisions about bills it proposed
     """
 
     kind: str
-    arguments: list[str]
+    arguments: list[Any]
     edition: int | None
     transaction: int
     seen: tuple[int, int, frozenset[int]]
-    at: datetime
+    numbers: list[int]
 
     def had_seen(self, transaction: int) -> bool:
         """Say whether a transaction was visible to this act."""
@@ -177,13 +177,18 @@ def _scope(tx: Tx, documents: Mapping[str, Any], until: int) -> _Scope:
         named.update(one.body["contract"] for one in corrected.values() if one.body["contract"])
         sql = "select distinct c.contract from allocations a join charges c on c.key = a.charge where a.document = %s"
         named.update(row["contract"] for row in tx.rows(sql, (gid,)))
-    family = _family(tx, named)
-    projects = {
-        row["gid"]
-        for row in tx.rows(
-            "select gid from objects where kind = 'project' and body ->> 'contract' = any(%s)", (sorted(family),)
-        )
-    }
+    family, projects = _family(tx, named), set[str]()
+    while True:
+        projects = {
+            row["gid"]
+            for row in tx.rows(
+                "select gid from objects where kind = 'project' and body ->> 'contract' = any(%s)", (sorted(family),)
+            )
+        }
+        wider = _family(tx, family | _decided_together(tx, projects))
+        if wider == family:
+            break
+        family = wider
     seeds = {*documents, *family, *projects, *_of(tx, sorted(family), sorted(projects))}
     scope = _Scope(family, projects, set(), [])
     fresh, messages = seeds, set[int]()
@@ -191,7 +196,7 @@ def _scope(tx: Tx, documents: Mapping[str, Any], until: int) -> _Scope:
         scope.gids |= fresh
         said = tx.rows(
             """
-            select number, gid, kind, message, actor, system, mapping, mapping_digest, edition, decisions,
+            select number, gid, kind, version, message, actor, system, mapping, mapping_digest, edition, decisions,
                 transaction::text::bigint as transaction
             from changes where gid = any(%s) and (transaction is null or transaction::text::bigint <= %s) order by number
             """,
@@ -228,6 +233,23 @@ def _family(tx: Tx, contracts: Iterable[str]) -> set[str]:
     return family
 
 
+def _decided_together(tx: Tx, projects: Iterable[str]) -> set[str]:
+    """Return the contracts of facts about which a person decided in one go with facts of some projects.
+
+    Their values share what was decided; a re-rating decides for each charge by itself.
+    """
+    rows = tx.rows(
+        """
+        select distinct p.body ->> 'contract' as contract from adjustment_facts mine
+        join adjustments a on a.number = mine.adjustment and a.kind <> 're_rate'
+        join adjustment_facts f on f.adjustment = a.number join objects p on p.gid = f.project
+        where mine.project = any(%s) and p.body ->> 'contract' is not null
+        """,
+        (sorted(projects),),
+    )
+    return {row["contract"] for row in rows}
+
+
 def _of(tx: Tx, contracts: list[str], projects: list[str]) -> set[str]:
     """Return everything that is priced, prices, or was billed under some contracts."""
     rows = tx.rows(
@@ -239,6 +261,8 @@ def _of(tx: Tx, contracts: list[str], projects: list[str]) -> set[str]:
             where credit.kind = 'invoice' and o.body ->> 'project' = any(%(projects)s)
         union select gid from time_entries where project = any(%(projects)s)
         union select gid from expense_lines where project = any(%(projects)s)
+        union select other.gid from time_entries mine join time_entries other using (resource, worked_on)
+            where mine.project = any(%(projects)s) -- a brake counts all the work of a person's day
         union select fact from charges where project = any(%(projects)s)
         union select rate_line from charges where project = any(%(projects)s) and rate_line is not null
         """,
@@ -281,6 +305,7 @@ def _journal(tx: Tx, scope: _Scope, births: set[int]) -> tuple[list[dict[str, An
         if row["message"]:
             words.setdefault((row["transaction"], row["message"]), row)
         elif row["transaction"] not in told | heard:
+            _made_in_an_act(tx, row)
             decided.setdefault(row["transaction"], []).append(row)
     steps: list[tuple[int, float, int, dict[str, Any]]] = []
     # A confirmation has its place before the first decision of a transaction that began after it.
@@ -297,14 +322,26 @@ def _journal(tx: Tx, scope: _Scope, births: set[int]) -> tuple[list[dict[str, An
         step = {"does": "decide", "edition": rows[0]["edition"], "items": _decisions(tx, rows)}
         if step["items"]:
             steps.append((transaction, min(row["number"] for row in rows), 1, step))
-    for row in known:
+    beside = [(row, {"system": row["system"], "delivery": row["delivery"]}, "know") for row in known]
+    for row in _releases(tx, scope, max(births)):
+        beside.append((row, {name: row[name] for name in ("code", "scope", "by", "reason")}, "release"))
+    for row, words_of, does in beside:
         place = min((number for began, number in order if began > row["transaction"]), default=2**62) - 0.5
-        step = {"does": "know", "edition": None, "system": row["system"], "delivery": row["delivery"]}
-        steps.append((row["transaction"], place, 0, step))
+        steps.append((row["transaction"], place, 0, {"does": does, "edition": None, **words_of}))
     journal = _in_order(acts, steps, births)
-    journal = _with_releases(tx, scope, acts, journal)
     editions = {step["edition"] for step in journal if step["edition"] is not None}
     return journal, editions, {one["number"] for step in journal for one in step.get("messages", ())}
+
+
+def _made_in_an_act(tx: Tx, row: Mapping[str, Any]) -> None:
+    """Refuse a document of ours that no act has made: nobody could say what was seen when it was.
+
+    Raises  Broken naming it.
+    """
+    if row["kind"] == "invoice" and row["actor"] == "hub" and row["version"] == 1:
+        held = objects.one(tx, row["gid"])
+        code = row["gid"] if held is None else held.body["code"]
+        raise Broken(f"{code} was made by {row['system']} in no act that can be done again; it cannot be rebuilt")
 
 
 def _in_order(
@@ -323,28 +360,35 @@ def _in_order(
             end = len(journal) if transaction in births else end
         if number < len(acts):
             act = acts[number]
-            journal.append({"does": "act", "kind": act.kind, "arguments": act.arguments, "edition": act.edition})
+            journal.append(
+                {"does": "act", "kind": act.kind, "arguments": act.arguments, "edition": act.edition,
+                 "numbers": act.numbers}
+            )  # fmt: skip
             end = len(journal) if act.transaction in births else end
     return journal[:end]
 
 
 def _acts(tx: Tx, scope: _Scope, until: int) -> list[_Act]:
-    """Return the acts about the scope, in the order they looked: deals set up, milestones and months billed."""
+    """Return the acts about the scope, in the order they looked: what was set up, billed, decided, and closed."""
     entities = {held.body["legal_entity"] for held in objects.load(tx, scope.projects).values()}
     rows = tx.rows(
         """
-        select kind, arguments, edition, transaction::text::bigint as transaction, created_at,
+        select kind, arguments, edition, transaction::text::bigint as transaction,
             pg_snapshot_xmax(snapshot)::text::bigint as beyond, pg_snapshot_xmin(snapshot)::text::bigint as oldest,
-            array(select x::text::bigint from pg_snapshot_xip(snapshot) x) as under_way
+            array(select x::text::bigint from pg_snapshot_xip(snapshot) x) as under_way,
+            array(select number from adjustments a where a.transaction = acts.transaction and exists (
+                select from adjustment_facts f where f.adjustment = a.number and f.project = any(%(projects)s))
+                order by number) as numbers
         from acts where transaction::text::bigint <= %(until)s
-            and (arguments ->> 0 = any(%(gids)s) or arguments ->> 1 = any(%(entities)s))
+            and (legal_entity is null or legal_entity = any(%(entities)s))
+            and (about = '{}' or about && %(gids)s)
         """,
-        {"until": until, "gids": sorted(scope.gids), "entities": sorted(entities)},
+        {"until": until, "gids": sorted(scope.gids), "entities": sorted(entities), "projects": sorted(scope.projects)},
     )
     found = [
         _Act(
             row["kind"], row["arguments"], row["edition"], row["transaction"],
-            (row["beyond"], row["oldest"], frozenset(row["under_way"])), row["created_at"],
+            (row["beyond"], row["oldest"], frozenset(row["under_way"])), row["numbers"],
         )
         for row in rows
     ]  # fmt: skip
@@ -404,31 +448,18 @@ def _decisions(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     return items
 
 
-def _with_releases(tx: Tx, scope: _Scope, acts: Sequence[_Act], journal: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put the holds that people ended before the act that came next."""
-    rows = tx.rows(
+def _releases(tx: Tx, scope: _Scope, until: int) -> list[dict[str, Any]]:
+    """Return the holds that people ended, and in which transaction."""
+    return tx.rows(
         """
-        select code, scope, released_by, release_reason, released_at from holds
-        where released_at is not null and released_by <> all(%s)
+        select released_in::text::bigint as transaction, code, scope, released_by as by, release_reason as reason
+        from holds
+        where released_in::text::bigint <= %s and released_by <> all(%s)
             and (scope = any(%s) or project = any(%s) or contract = any(%s))
-        order by released_at, number
+        order by released_in, number
         """,
-        (list(OURS), sorted(scope.gids), sorted(scope.projects), sorted(scope.contracts)),
+        (until, list(OURS), sorted(scope.gids), sorted(scope.projects), sorted(scope.contracts)),
     )
-    ended = [
-        (row["released_at"], {"does": "release", "edition": None, "code": row["code"], "scope": row["scope"],
-                              "by": row["released_by"], "reason": row["release_reason"]})
-        for row in rows
-    ]  # fmt: skip
-    times = iter([act.at for act in acts])
-    out: list[dict[str, Any]] = []
-    for step in journal:
-        if step["does"] == "act":
-            at = next(times)
-            while ended and ended[0][0] < at:
-                out.append(ended.pop(0)[1])
-        out.append(step)
-    return out
 
 
 # --- the raw inputs and the rules -------------------------------------------------------------------------------------

@@ -28,9 +28,7 @@ def begin(
     note(tx, kind, arguments, edition, entity=entity, about=about)
 
 
-def look(
-    tx: Tx, entity: str | None = None, period: str | None = None, slots: Sequence[int] | None = None
-) -> None:
+def look(tx: Tx, entity: str | None = None, period: str | None = None, slots: Sequence[int] | None = None) -> None:
     """Let a transaction look at one moment, so that "what it had seen" is a fact the database knows.
 
     Whatever somebody else changes meanwhile makes it fail as a whole: `looks_again` begins anew. Whom it has to wait
