@@ -22,6 +22,7 @@ from trueup.governance import ownership
 from trueup.kernel.errors import Refused
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
+from trueup.pipeline import edition
 from trueup.pipeline.deliver import deliver
 from trueup.pipeline.house import Firm, House, LegalEntity, Package, System
 from trueup.pipeline.ingest import ingest
@@ -329,8 +330,7 @@ def build(database: Database) -> House:
     with database.transaction() as tx:
         for system in systems.values():
             cursors.register(tx, system.name, system.connector.name, system.role)
-        for mapping in (*inward.values(), *outward.values()):
-            cursors.keep_text(tx, mapping.digest, mapping.name, mapping.version, mapping.source)
+        edition.keep(tx, house, default_ownership())
     return house
 
 

@@ -1,11 +1,13 @@
 """The pages in a real browser: no errors, no sideways scrolling on a phone, filters in place, everything without scripts."""
 
 import os
+import re
 import shutil
 
 import pytest
 
 import small_firm
+from trueup.entrypoints import rebuild
 from trueup.store import access, migrate
 from trueup.store.database import Database
 
@@ -150,3 +152,30 @@ def test_a_document_is_fetched_and_judged_without_scripts(open_page, tmp_path):
     page.click("button:has-text('Judge it')")
     assert "unreadable" in page.text_content("#verdict")
     assert page.locator("#findings tbody tr").count() == 1
+
+
+def test_an_explained_invoice_prints_clean(open_page, tmp_path):
+    """No navigation on paper, every line with its charges, pages numbered and whole: nothing is cut off at the side."""
+    page = open_page("/invoices/X01-DE01-2026-08", width=700)
+    page.emulate_media(media="print")
+    printed = " ".join(page.inner_text("body").split())
+    for gone in ("Quarantine", "Flows", "Open all", "Download the bundle", "Reproduce", "Sign out"):
+        assert gone not in printed, gone
+    for kept in ("1,567.50", "1,865.33", "Ida Holm", "Rate line", "Every level adds up"):
+        assert kept in printed, kept
+    assert page.locator("nav:visible, button:visible, input:visible").count() == 0
+    assert all(one.is_visible() for one in page.locator(".charge > summary").all())
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    content = page.pdf(path=str(tmp_path / "invoice.pdf"), format="A4", prefer_css_page_size=True)
+    sheets = re.findall(rb"/Type /Page\b", content)
+    boxes = {tuple(map(float, box.split())) for box in re.findall(rb"/MediaBox \[([0-9. ]+)\]", content)}
+    assert 1 <= len(sheets) <= 4
+    assert [(round(width), round(height)) for _, _, width, height in boxes] == [(595, 842)]
+
+
+def test_the_invoice_page_hands_out_its_bundle(open_page):
+    page = open_page("/invoices/X01-DE01-2026-08")
+    with page.expect_download() as given:
+        page.click("text=Download the bundle")
+    assert given.value.suggested_filename.endswith(".evidence.zip")
+    assert rebuild.load(given.value.path().rename(given.value.path().with_suffix(".zip"))).manifest["documents"]

@@ -35,6 +35,7 @@ from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
+from trueup.pipeline import edition
 from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, System, TransferPrice
 from trueup.processes.reactions import REACTIONS
 from trueup.settings import (
@@ -106,8 +107,7 @@ def build(settings: Settings, database: Database) -> House:
     with database.transaction() as tx:
         for system in systems.values():
             cursors.register(tx, system.name, system.connector.name, system.role)
-        for mapping in (*inward.values(), *outward.values()):
-            cursors.keep_text(tx, mapping.digest, mapping.name, mapping.version, mapping.source)
+        edition.keep(tx, house, settings.ownership or default_ownership())
         for mapping in inward.values():
             inbox.judge_again(tx, mapping.name, mapping.version)
     return house

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from trueup.kernel.errors import Broken, Busy, Refused, Unsettled
@@ -20,6 +21,22 @@ BACK_OFF = (0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 LOOK_TWICE_SECONDS = 1.0
 
 Prepared = tuple[Delivery, dict[str, Any], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A write a system has confirmed: our object, and the identifier of the record it became there.
+
+    written  fingerprint of what we wrote
+    """
+
+    key: str
+    object: str
+    gid: str
+    kind: str
+    purpose: str
+    external_id: str
+    written: str | None = None
 
 
 def deliver(house: House, system: System, worker: str, pool: ThreadPoolExecutor, limit: int = BATCH) -> int:
@@ -152,12 +169,6 @@ def _settle(tx: Tx, house: House, system: System, claimed: Sequence[Delivery], r
         for row in tx.rows("select key, body_digest from deliveries where key = any(%s)", (sorted(ours),))
     }
     confirmed = [r for r in results if r.outcome == "confirmed" and r.key in ours and r.external_id]
-    links = [
-        Link(system.name, by_key[r.key].object, str(r.external_id), by_key[r.key].gid, written=fingerprints.get(r.key))
-        for r in confirmed
-    ]
-    crosswalk.put(tx, links)
-    inbox.wake(tx, [f"{link.system}/{link.object}/{link.external_id}" for link in links])
     troubled = [
         r for r in results if r.outcome in ("unknown", "rejected") or (r.outcome == "due" and r.action != "wait")
     ]
@@ -169,12 +180,24 @@ def _settle(tx: Tx, house: House, system: System, claimed: Sequence[Delivery], r
         error=troubled[0].detail[:300] if troubled else None,
         pause=pause if pause >= 1.0 else None,
     )
+    known = [
+        Known(key, one.object, one.gid, one.kind, one.purpose, str(external_id), fingerprints.get(key))
+        for key, external_id, one in ((r.key, r.external_id, by_key[r.key]) for r in confirmed)
+    ]
+    learn(tx, house, system.name, known)
+
+
+def learn(tx: Tx, house: House, system: str, confirmed: Sequence[Known]) -> None:
+    """Take in which records a system keeps our objects as: the crosswalk, those who waited for it, and listeners."""
+    links = [Link(system, one.object, one.external_id, one.gid, written=one.written) for one in confirmed]
+    crosswalk.put(tx, links)
+    inbox.wake(tx, [f"{link.system}/{link.object}/{link.external_id}" for link in links])
     events = [
         changes.Event(
-            f"delivery.confirmed/{r.key}", "delivery.confirmed", by_key[r.key].gid, by_key[r.key].kind,
-            {"code": by_key[r.key].purpose, "reason": system.name},
+            f"delivery.confirmed/{one.key}", "delivery.confirmed", one.gid, one.kind,
+            {"code": one.purpose, "reason": system},
         )
-        for r in confirmed
+        for one in confirmed
     ]  # fmt: skip
     house.react(tx, changes.tell(tx, events))
 

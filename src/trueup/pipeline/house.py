@@ -154,7 +154,10 @@ class System:
 
 @dataclass
 class House:
-    """The built house."""
+    """The built house.
+
+    edition  number of the rules it works by, once they are kept: every decision and act names it
+    """
 
     database: Database
     systems: Mapping[str, System]
@@ -163,6 +166,7 @@ class House:
     ownership: Ownership
     firm: Firm
     reactions: list[Reaction] = field(default_factory=list)
+    edition: int | None = None
 
     def with_role(self, role: str) -> list[System]:
         """Return the systems that play a role."""

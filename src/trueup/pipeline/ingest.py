@@ -475,8 +475,12 @@ def _bury(word: Word, held: Held | None, heard: str, batch: Batch) -> None:
         sentence = f"{word.message.system} deleted the record; nothing that was billed changes"
         decisions = [{"verdict": "accept", "sentence": sentence, "fields": {"tombstone": [None, "deleted"]}}]
         batch.changes.append(
-            Change(word.gid, word.kind, held.version, word.role, decisions, word.message.number, word.message.system)
-        )
+            Change(
+                word.gid, word.kind, held.version, word.role, decisions, word.message.number, word.message.system,
+                word.mapping.name if word.mapping else None, word.mapping.version if word.mapping else None,
+                word.mapping.digest if word.mapping else None,
+            )
+        )  # fmt: skip
         batch.events.append(
             Event(
                 f"object.deleted/{word.gid}/{held.version}", "object.deleted", word.gid, word.kind,
@@ -571,7 +575,7 @@ def _write(tx: Tx, house: House, batch: Batch) -> None:
     touched = [batch.held[gid] for gid in batch.touched]
     objects.save(tx, touched)
     recount(tx, [held for held in touched if KINDS[held.kind].volume])
-    changes.write(tx, batch.changes)
+    changes.write(tx, batch.changes, house.edition)
     crosswalk.put(tx, batch.links)
     changes.propose(tx, batch.proposals)
     changes.settle_proposals(tx, batch.agreed)

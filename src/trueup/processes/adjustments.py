@@ -6,7 +6,7 @@ Ends with   moves with reason and approver, or a change of the next bill
 Undo        `undo`: the opposite moves; a bill that was made stays, and is credited
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from trueup.kernel.strict_json import write
 from trueup.pipeline.house import House
 from trueup.pipeline.quantities import quantity as whole_of
 from trueup.processes.facts import facts_as_new
-from trueup.store import adjustments, ledger, objects
+from trueup.store import acts, adjustments, ledger, objects
 from trueup.store.database import Tx
 from trueup.store.ledger import Move
 
@@ -35,22 +35,41 @@ TARGETS = {"write_off": "written_off", "non_billable": "non_billable", "postpone
 ON_THE_BILL = frozenset({"write_down", "write_up", "courtesy", "re_rate"})
 
 
+@acts.looks_again
 def propose(house: House, kind: Kind, gids: Sequence[str], **more: Any) -> dict[str, Any]:
     """Propose in a transaction of its own; see `propose_in`."""
     with house.database.transaction() as tx:
+        look_at(tx, gids)
         return propose_in(tx, house, kind, gids, **more)
+
+
+def look_at(tx: Tx, gids: Sequence[str]) -> None:
+    """Let a transaction that decides about time and expenses look at one moment, alone in their legal entities."""
+    projects = objects.load(
+        tx, {one.body["project"] for one in objects.load(tx, gids).values() if "project" in one.body}
+    )
+    entities = sorted({str(project.body["legal_entity"]) for project in projects.values()})
+    acts.look(tx, entities[0] if len(entities) == 1 else None)
+
+
+def look_in(tx: Tx, number: int) -> None:
+    """Let a transaction that decides about a proposal look at one moment, alone in its legal entity."""
+    acts.look(tx, adjustments.entity_of(tx, number))
 
 
 def propose_in(
     tx: Tx, house: House, kind: Kind, gids: Sequence[str], *, by: str, reason: str, amount: Decimal | None = None,
-    until: date | None = None, key: str = "", limit: Decimal | None = None,
+    until: date | None = None, key: str = "", limit: Decimal | None = None, month: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write down a decision about open time and expenses; applies it at once where one person may.
+
+    The transaction has begun with `look_at`.
 
     gids    time entries and expense lines of one legal entity
     amount  write-downs and write-ups: by how much each bill changes in all, shared by value; None for write-downs is all
     key     the same key is one decision, however often it is asked for
     limit   value from which a second person is needed; the legal entity's own when not given
+    month   in which the facts are valued; this one when not given
     Returns number, state, and the value by currency
     Raises  Refused when the facts do not allow it.
     """
@@ -58,7 +77,10 @@ def propose_in(
         raise Refused("say what to do and why, in five characters or more", "adjustment")
     if (kind == "postponed") != (until is not None) or (kind == "write_up" and not amount):
         raise Refused("a postponement needs the day it ends, a write-up an amount", "adjustment")
-    rows, entity = _rows(tx, house, kind, sorted(set(gids)), amount)
+    month = month or month_of(today())
+    more = {"by": by, "reason": reason, "amount": amount, "until": until, "key": key, "limit": limit, "month": month}
+    acts.note(tx, "adjustment_proposed", (kind, list(gids), more), house.edition, about=gids)
+    rows, entity = _rows(tx, house, kind, sorted(set(gids)), amount, month)
     most = house.firm.entities[entity].adjustment_limit if limit is None else limit
     value = {row["currency"]: 0 for row in rows}
     for row in rows:
@@ -83,7 +105,7 @@ def _next(tx: Tx) -> int:
 
 
 def _rows(
-    tx: Tx, house: House, kind: Kind, gids: Sequence[str], amount: Decimal | None
+    tx: Tx, house: House, kind: Kind, gids: Sequence[str], amount: Decimal | None, month: str
 ) -> tuple[list[dict[str, Any]], str]:
     """Return one row a fact: what is open of it and what that is worth today."""
     held = objects.load(tx, gids)
@@ -99,7 +121,7 @@ def _rows(
     entity = entities.pop()
     ledger.alone(tx, entity)
     lying = ledger.balances(tx, gids)
-    worth = worth_now(tx, house, entity, gids)
+    worth = worth_in(tx, house, entity, gids, month)
     rows = []
     for gid, fact in held.items():
         unit, whole = whole_of(fact)
@@ -141,22 +163,23 @@ def _change(rows: list[dict[str, Any]], kind: Kind, amount: Decimal | None) -> N
             row["amount"] = 0
 
 
-def worth_now(tx: Tx, house: House, entity: str, gids: Sequence[str]) -> dict[str, int]:
-    """Return what whole facts are worth by today's rates, in units, caps left out; held ones at what is known."""
-    month = month_of(today())
+def worth_in(tx: Tx, house: House, entity: str, gids: Sequence[str], month: str) -> dict[str, int]:
+    """Return what whole facts are worth by a month's rules, in units, caps left out; held ones at what is known."""
     plan = plan_run(facts_as_new(tx, house.firm, entity, gids, month), last_day("9998-12"), month)
     found = plan.charges.group_by("fact").agg(pl.col("amount").sum())
     return dict(found.iter_rows())
 
 
+@acts.looks_again
 def approve(house: House, number: int, *, by: str) -> str:
     """Do it in a transaction of its own; see `approve_in`."""
     with house.database.transaction() as tx:
+        look_in(tx, number)
         return approve_in(tx, house, number, by=by)
 
 
 def approve_in(tx: Tx, house: House, number: int, *, by: str) -> str:
-    """Apply a proposal in the name of a second person; returns its state.
+    """Apply a proposal in the name of a second person, in a transaction that began with `look_in`; returns its state.
 
     Raises    Held when the approver proposed it, Refused when it is decided already or unknown.
     """
@@ -165,6 +188,7 @@ def approve_in(tx: Tx, house: House, number: int, *, by: str) -> str:
         raise Waits(f"{by} proposed {number}: somebody else has to approve it", "MANUAL")
     if found["state"] != "proposed":
         raise Refused(f"{number} is {found['state']} already", "adjustment")
+    _note(tx, house, "adjustment_approved", found, {"by": by})
     if found["kind"] == "re_rate":
         from trueup.processes import rerating
 
@@ -174,18 +198,27 @@ def approve_in(tx: Tx, house: House, number: int, *, by: str) -> str:
     return "applied"
 
 
+@acts.looks_again
 def reject(house: House, number: int, *, by: str) -> str:
     """Do it in a transaction of its own; see `reject_in`."""
     with house.database.transaction() as tx:
-        return reject_in(tx, number, by=by)
+        look_in(tx, number)
+        return reject_in(tx, house, number, by=by)
 
 
-def reject_in(tx: Tx, number: int, *, by: str) -> str:
-    """Turn a proposal down; nothing moves."""
-    if _found(tx, number)["state"] != "proposed":
+def reject_in(tx: Tx, house: House, number: int, *, by: str) -> str:
+    """Turn a proposal down, in a transaction that began with `look_in`; nothing moves."""
+    found = _found(tx, number)
+    if found["state"] != "proposed":
         raise Refused(f"{number} is decided already", "adjustment")
+    _note(tx, house, "adjustment_rejected", found, {"by": by})
     adjustments.decide(tx, number, "rejected", by)
     return "rejected"
+
+
+def _note(tx: Tx, house: House, kind: str, found: Mapping[str, Any], more: Mapping[str, str]) -> None:
+    facts = sorted({row["fact"] for row in found["facts"]})
+    acts.note(tx, kind, (found["number"], dict(more)), house.edition, entity=found["legal_entity"], about=facts)
 
 
 def _found(tx: Tx, number: int) -> dict[str, Any]:
@@ -246,14 +279,18 @@ def _given_up(tx: Tx, found: dict[str, Any], row: dict[str, Any], bucket: str) -
     ]  # fmt: skip
 
 
+@acts.looks_again
 def undo(house: House, number: int, *, by: str, reason: str) -> str:
     """Do it in a transaction of its own; see `undo_in`."""
     with house.database.transaction() as tx:
-        return undo_in(tx, number, by=by, reason=reason)
+        look_in(tx, number)
+        return undo_in(tx, house, number, by=by, reason=reason)
 
 
-def undo_in(tx: Tx, number: int, *, by: str, reason: str) -> str:
+def undo_in(tx: Tx, house: House, number: int, *, by: str, reason: str) -> str:
     """Take a decision back: what lies where it put it is open again, and what is on no bill yet goes on none.
+
+    The transaction has begun with `look_in`.
 
     Raises    Refused when it is not applied, or a bill was changed by it: that is corrected by a credit.
     """
@@ -262,6 +299,7 @@ def undo_in(tx: Tx, number: int, *, by: str, reason: str) -> str:
         raise Refused(f"{number} is {found['state']}; only what is applied is undone", "adjustment")
     if len(reason.strip()) < 5:
         raise Refused("an undo needs a reason", "adjustment")
+    _note(tx, house, "adjustment_undone", found, {"by": by, "reason": reason})
     if found["kind"] in ON_THE_BILL:
         open_rows = adjustments.waiting(tx, found["legal_entity"])
         left = sum(row["left_amount"] for row in open_rows if row["number"] == number)

@@ -21,7 +21,7 @@ from trueup.kernel.periods import last_day
 from trueup.pipeline.house import Firm, House
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import run_facts
-from trueup.store import holds, ledger
+from trueup.store import acts, holds, ledger
 from trueup.store.changes import Event
 from trueup.store.database import Tx, array
 
@@ -130,9 +130,17 @@ def bill_released(house: House, number: int, process: str) -> dict[str, Any]:
     """Plan the month again and carry out the released document alone; doing it twice does it once."""
     with house.database.transaction() as tx:
         hold = holds.one(tx, number)
-        if hold is None or hold["code"] != CODE or hold["released_at"] is None:
-            return {"hold": number, "invoices": 0}
-        code, period, entity = hold["scope"], hold["period"], hold["legal_entity"]
+    if hold is None or hold["code"] != CODE or hold["released_at"] is None:
+        return {"hold": number, "invoices": 0}
+    return make(house, number, hold["scope"], hold["period"], hold["legal_entity"], process)
+
+
+@acts.looks_again
+def make(house: House, number: int, code: str, period: str, entity: str, process: str) -> dict[str, Any]:
+    """Carry out one document that was held under a number and is released."""
+    with house.database.transaction() as tx:
+        arguments = (number, code, period, entity, process)
+        acts.begin(tx, "braked_invoice", arguments, house.edition, entity=entity, period=period)
         run = f"{period}/{entity}/billing/released-{number}"
         if not ledger.begin_run(tx, run, "billing", entity, period):
             return {"run": run, "already": "done"}

@@ -20,7 +20,7 @@ from trueup.pipeline.house import House
 from trueup.pipeline.ingest import author
 from trueup.pipeline.quantities import allowed
 from trueup.processes.commands import commands
-from trueup.store import deliveries, holds, ledger, objects
+from trueup.store import acts, deliveries, holds, ledger, objects
 from trueup.store.database import Tx
 from trueup.store.holds import Hold
 from trueup.store.ledger import Move
@@ -257,6 +257,19 @@ def open_month(tx: Tx, entity: str, month: str) -> str:
         {"entity": entity},
     )
     return month if closed is None or closed < month else next_month(closed)
+
+
+@acts.looks_again
+def give(
+    house: House, invoice_gid: str, *, by: str, reason: str, facts: Mapping[str, int | None] | None = None,
+    again: bool = False, key: str = "",
+) -> str:  # fmt: skip
+    """Credit in a transaction of its own, as an act that can be done again; see `credit`."""
+    more = {"by": by, "reason": reason, "facts": None if facts is None else dict(facts), "again": again, "key": key}
+    with house.database.transaction() as tx:
+        entity = objects.load(tx, [invoice_gid])[invoice_gid].body["legal_entity"]
+        acts.begin(tx, "credit", (invoice_gid, more), house.edition, entity=entity, about=[invoice_gid])
+        return credit(tx, house, invoice_gid, by=by, reason=reason, facts=facts, again=again, key=key)
 
 
 def credit(

@@ -16,13 +16,14 @@ import polars as pl
 from trueup import engine
 from trueup.billing.frames import MILESTONES
 from trueup.billing.milestones import bill_milestones
+from trueup.kernel.errors import Busy
 from trueup.kernel.money import to_units
 from trueup.kernel.periods import month_of
 from trueup.pipeline.house import House
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import projects_of
 from trueup.processes.late_facts import in_open_month
-from trueup.store import holds, ledger, objects
+from trueup.store import acts, holds, objects
 from trueup.store.changes import Event
 from trueup.store.database import Tx
 from trueup.store.objects import Held
@@ -34,16 +35,19 @@ def milestone_billing(work: engine.Work, milestone: str) -> Any:
     return work.step(bill, milestone, work.key)
 
 
+@acts.looks_again
 def bill(house: House, gid: str, process: str) -> dict[str, Any]:
     """Bill a milestone once; whoever comes second finds nothing open."""
     with house.database.transaction() as tx:
+        entity, month = _place(tx, gid)
+        acts.begin(tx, "milestone_billing", (gid, process), house.edition, entity=entity, period=month, about=[gid])
         milestone = objects.load(tx, [gid], lock=True)[gid]
         project = objects.one(tx, milestone.body["project"] or "")
         if project is None:
             return {"waits": "its project"}
-        entity = project.body["legal_entity"]
-        ledger.alone(tx, entity)
-        day = date.fromisoformat(milestone.body["accepted_on"] or milestone.body["completed_on"])
+        if entity != project.body["legal_entity"]:
+            raise Busy(f"the project of {milestone.body['code']} changed while it was billed; plan again", 1)
+        day = _done_on(milestone)
         projects = projects_of(tx, house.firm, entity, month_of(day))
         plan = bill_milestones(_frame(tx, milestone), projects.filter(pl.col("project") == project.gid))
         plan = in_open_month(tx, plan, entity)
@@ -52,6 +56,17 @@ def bill(house: House, gid: str, process: str) -> dict[str, Any]:
         over = [h for h in holds.open_of(tx, scopes=[gid]) if h["code"] not in set(plan.holds["code"].to_list())]
         holds.release(tx, [h["number"] for h in over], "milestone_billing", "the sign-off arrived")
         return figures
+
+
+def _place(tx: Tx, gid: str) -> tuple[str | None, str]:
+    """Return the legal entity a milestone is billed in, None while it has no project, and the month."""
+    milestone = objects.load(tx, [gid])[gid]
+    project = objects.one(tx, milestone.body["project"] or "")
+    return None if project is None else str(project.body["legal_entity"]), month_of(_done_on(milestone))
+
+
+def _done_on(milestone: Held) -> date:
+    return date.fromisoformat(milestone.body["accepted_on"] or milestone.body["completed_on"])
 
 
 def _frame(tx: Tx, milestone: Held) -> pl.DataFrame:

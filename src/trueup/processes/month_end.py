@@ -49,7 +49,7 @@ from trueup.pipeline.ingest import author
 from trueup.processes.commands import commands
 from trueup.processes.facts import lines_with_orders, main_line, run_facts
 from trueup.processes.obligation_facts import advances_of, obligation_facts
-from trueup.store import changes, deliveries, ledger, objects, periods
+from trueup.store import acts, changes, deliveries, ledger, objects, periods
 from trueup.store.changes import Event
 from trueup.store.database import Tx
 from trueup.store.objects import Held
@@ -72,6 +72,7 @@ def close(house: House, period: str, entity: str, process: str) -> dict[str, Any
     with house.database.transaction() as tx:
         if not ledger.begin_run(tx, run, "month_end", entity, period):
             return {"run": run, "already": "done"}
+        acts.happened(tx, "month_end", (period, entity), house.edition, entity=entity)
         periods.require_open(tx, entity, period, "the month end")
         _check_order(tx, entity, period)
         revenue, unclear = _revenue(tx, house, entity, period)

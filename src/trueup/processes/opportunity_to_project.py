@@ -21,7 +21,7 @@ from trueup.pipeline.ingest import author
 from trueup.processes.commands import commands, keys
 from trueup.processes.facts import lines_with_orders
 from trueup.processes.write_back import write_back
-from trueup.store import changes, deliveries, holds, objects
+from trueup.store import acts, changes, deliveries, holds, objects
 from trueup.store.changes import Event
 from trueup.store.database import Tx
 from trueup.store.deliveries import Command
@@ -106,9 +106,11 @@ def opportunity_to_project(work: engine.Work, contract: str) -> str:
     return str(work.step(set_up, contract, work.key))
 
 
+@acts.looks_again
 def set_up(house: House, gid: str, process: str) -> str:
     """Validate, then make projects, tasks and commands in one transaction; returns what became of the deal."""
     with house.database.transaction() as tx:
+        acts.begin(tx, ACTOR, (gid, process), house.edition, about=[gid])
         contract = objects.load(tx, [gid], lock=True)[gid]
         if contract.status not in ("signed", "active"):
             return f"nothing to do: the contract is {contract.status}"

@@ -17,7 +17,7 @@ from trueup.kernel.strict_json import digest, plain
 from trueup.pipeline.house import House
 from trueup.pipeline.reconcile import tie_out
 from trueup.processes import month_end
-from trueup.store import changes, closing, numbers, periods
+from trueup.store import acts, changes, closing, numbers, periods
 from trueup.store.changes import Event
 from trueup.store.database import Tx
 from trueup.store.periods import Item
@@ -330,6 +330,7 @@ def freeze(house: House, period: str, entity: str, revision: str, attempt: str, 
             shot = closing.snapshot(reading, entity, period)
         sha256 = digest(shot)
         periods.freeze(tx, entity, period, int(revision), shot, sha256, by)
+        acts.happened(tx, "month_closed", (period, entity), house.edition, entity=entity)
         item = Item("snapshot", 0, "done", f"Frozen under SHA-256 {sha256}.", {"sha256": sha256})
         _write(tx, house, period, entity, revision, attempt, item)
         data = {"code": period, "status": "closed", "reason": sha256, "count": int(revision)}
@@ -359,6 +360,9 @@ def accept(tx: Tx, entity: str, period: str, item: str, by: str, reason: str) ->
 def reopen(tx: Tx, house: House, number: int, by: str) -> dict[str, Any]:
     """Reopen the month of a proposal, as its second person, and tell it."""
     done = periods.approve(tx, number, by)
+    acts.happened(
+        tx, "month_reopened", (done["period"], done["legal_entity"]), house.edition, entity=done["legal_entity"]
+    )
     data = {"code": done["period"], "status": "open", "reason": done["reason"], "count": done["next_revision"]}
     key = f"period.reopened/{done['period']}/{done['legal_entity']}/{done['revision']}"
     house.react(tx, changes.tell(tx, [Event(key, "period.reopened", done["legal_entity"], "legal_entity", data)]))

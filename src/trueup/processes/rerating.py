@@ -22,7 +22,7 @@ from trueup.pipeline.house import House
 from trueup.processes import corrections
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import facts_as_new, run_facts
-from trueup.store import adjustments, ledger, objects
+from trueup.store import acts, adjustments, ledger, objects
 from trueup.store.database import Tx
 
 Policy = Literal["delta_next", "credit_partial", "credit_full_rebill"]
@@ -187,11 +187,13 @@ def _document(policy: Policy, one: Mapping[str, Any]) -> str:
     return "a line on the next bill"
 
 
+@acts.looks_again
 def propose(
     house: House, since: date, contract: str | None = None, policy: Policy = "delta_next", *, by: str, reason: str
 ) -> dict[str, Any]:
     """Propose in a transaction of its own; see `propose_in`."""
     with house.database.transaction() as tx:
+        acts.look(tx)
         return propose_in(tx, house, since, contract, policy, by=by, reason=reason)
 
 
@@ -207,11 +209,16 @@ def propose_in(
 ) -> dict[str, Any]:
     """Propose a re-rating, one decision a legal entity; asked again for the same change it is the same decision.
 
+    The transaction has begun with `acts.look`.
+
     Returns   the preview, with the numbers of the decisions
     """
     if policy not in POLICIES:
         raise Refused(f"the policy is one of {', '.join(POLICIES)}", "adjustment")
-    rows = find(tx, house, since, _contract(tx, contract))
+    one = _contract(tx, contract)
+    more = {"by": by, "reason": reason}
+    acts.note(tx, "rerating", (since, contract, policy, more), house.edition, about=[one] if one else ())
+    rows = find(tx, house, since, one)
     numbers = [
         _propose(tx, entity, [row for row in rows if row["legal_entity"] == entity], policy, by, reason)
         for entity in sorted({row["legal_entity"] for row in rows})

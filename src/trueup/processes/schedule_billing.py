@@ -21,7 +21,7 @@ from trueup.kernel.money import to_units
 from trueup.pipeline.house import Firm, House
 from trueup.processes.drafts import OPEN, carry_out
 from trueup.processes.facts import lines_with_orders, projects_of
-from trueup.store import holds, ledger, objects
+from trueup.store import acts, holds, ledger, objects
 from trueup.store.database import Tx, array
 from trueup.store.ledger import Move
 from trueup.store.objects import Held
@@ -63,10 +63,12 @@ def plan(facts: ScheduleFacts, period: str) -> RunPlan:
     return bill_schedules(facts.scheduled, facts.lines, facts.prices, facts.statements, facts.projects, period)
 
 
+@acts.looks_again
 def bill(house: House, period: str, entity: str, process: str) -> dict[str, Any]:
     """Bill what schedules let us bill; doing it twice does it once."""
     run = f"{period}/{entity}/schedules"
     with house.database.transaction() as tx:
+        acts.begin(tx, "schedule_billing", (period, entity, process), house.edition, entity=entity, period=period)
         if not ledger.begin_run(tx, run, "schedule", entity, period):
             return {"run": run, "already": "done"}
         facts = schedule_facts(tx, house.firm, entity, period)

@@ -21,7 +21,7 @@ from trueup.processes import rerating, schedule_billing
 from trueup.processes.brakes import braked
 from trueup.processes.drafts import added, carry_out
 from trueup.processes.facts import count_entries, run_facts
-from trueup.store import ledger, periods
+from trueup.store import acts, ledger, periods
 from trueup.store.database import Tx
 
 
@@ -63,6 +63,7 @@ def divide(house: House, period: str, entity: str) -> int:
         return len(parts)
 
 
+@acts.looks_again
 def bill(house: House, period: str, entity: str, process: str, number: int = 0, of: int = 1) -> dict[str, Any]:
     """Bill what can be billed, of all contracts or of a part of them; doing it twice does it once.
 
@@ -71,8 +72,12 @@ def bill(house: House, period: str, entity: str, process: str, number: int = 0, 
     run, part = run_name(period, entity), Part(number, of)
     whole = part == WHOLE
     mine = run if whole else f"{run}/{part}"
+    kind, slots = ("billing", None) if whole else ("billing_part", part.slots)
     with house.database.transaction() as tx:
-        kind, slots = ("billing", None) if whole else ("billing_part", part.slots)
+        acts.begin(
+            tx, "billing_run", (period, entity, process, number, of), house.edition, entity=entity, period=period,
+            slots=slots,
+        )  # fmt: skip
         if not ledger.begin_run(tx, mine, kind, entity, period, slots):
             return {"run": mine, "already": "done"}
         periods.require_open(tx, entity, period, "the billing run")
@@ -81,7 +86,7 @@ def bill(house: House, period: str, entity: str, process: str, number: int = 0, 
         plan = braked(tx, house.firm, plan, facts, entity)
         figures = carry_out(tx, house, plan, mine, process, entity, facts.projects["project"].to_list())
         if whole:
-            _conclude(tx, house, period, entity)
+            _last(tx, house, period, entity)
         ledger.end_run(tx, mine, figures)
         return {"run": mine, **figures}
 
@@ -95,19 +100,34 @@ def finish(house: House, period: str, entity: str) -> dict[str, Any]:
             raise Broken(f"a part of {run} was carried out, and nobody began the run")
         if state == "done":
             return {"run": run, "already": "done"}
-        parts = ledger.parts_of(tx, run)
-        done = [part["figures"] for part in parts if part["state"] == "done"]
-        figures = {"parts": len(parts), "parts_done": len(done), **added(done)}
-        if len(done) < len(parts):
+        figures = _so_far(tx, run)
+        if figures["parts_done"] < figures["parts"]:
             ledger.note_run(tx, run, figures)
-        else:
-            ledger.alone(tx, entity)
-            _conclude(tx, house, period, entity)
-            ledger.end_run(tx, run, figures)
+            return {"run": run, **figures}
+    return conclude(house, period, entity)
+
+
+@acts.looks_again
+def conclude(house: House, period: str, entity: str) -> dict[str, Any]:
+    """End a run whose parts are all done; doing it twice does it once."""
+    run = run_name(period, entity)
+    with house.database.transaction() as tx:
+        acts.begin(tx, "billing_end", (period, entity), house.edition, entity=entity, period=period)
+        if not ledger.begin_run(tx, run, "billing", entity, period):
+            return {"run": run, "already": "done"}
+        figures = _so_far(tx, run)
+        _last(tx, house, period, entity)
+        ledger.end_run(tx, run, figures)
         return {"run": run, **figures}
 
 
-def _conclude(tx: Tx, house: House, period: str, entity: str) -> None:
+def _so_far(tx: Tx, run: str) -> dict[str, Any]:
+    parts = ledger.parts_of(tx, run)
+    done = [part["figures"] for part in parts if part["state"] == "done"]
+    return {"parts": len(parts), "parts_done": len(done), **added(done)}
+
+
+def _last(tx: Tx, house: House, period: str, entity: str) -> None:
     """Do what comes once after everything of a month was looked at."""
     schedule_billing.start(tx, house.firm, period, entity)
     rerating.name_edits(tx, house, entity)

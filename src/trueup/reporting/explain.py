@@ -112,7 +112,11 @@ class ExplainedCharge:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedLine:
-    """One line and everything it is the sum of."""
+    """One line and everything it is the sum of.
+
+    check    the charges' amounts make the line's
+    minutes  the charges' minutes make the line's hours; None where the line is not about time
+    """
 
     key: str
     description: str
@@ -123,6 +127,7 @@ class ExplainedLine:
     net: Decimal
     charges: tuple[ExplainedCharge, ...]
     check: Check
+    minutes: Check | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,9 @@ class Explained:
     @property
     def exact(self) -> bool:
         """Say whether every sum comes out."""
-        return all(check.holds for check in self.checks) and all(line.check.holds for line in self.lines)
+        return all(check.holds for check in self.checks) and all(
+            one.holds for line in self.lines for one in (line.check, line.minutes) if one is not None
+        )
 
 
 def find_invoice(tx: Tx, identifier: str) -> str | None:
@@ -332,7 +339,17 @@ def _line(line: Mapping[str, Any], charges: Sequence[ExplainedCharge], currency:
         net,
         tuple(charges),
         check("sum of the charges = line", total, wanted),
+        _minutes(line, charges, credit=invoice.body["invoice_type"] == "credit"),
     )
+
+
+def _minutes(line: Mapping[str, Any], charges: Sequence[ExplainedCharge], *, credit: bool) -> Check | None:
+    """Compare the hours a line shows with the minutes behind it; a line prints hours to four places."""
+    if line["unit"] != "hour" or not charges:
+        return None
+    shown = (Decimal(line["quantity"]) * 60).to_integral_value()
+    total = sum((Decimal(charge.minutes or 0) for charge in charges), Decimal(0))
+    return check("sum of the minutes = hours × 60", total, -shown if credit else shown)
 
 
 def _correction(held: Held) -> Correction:

@@ -37,18 +37,22 @@ class Event:
 
 COLUMNS = (
     "gid", "kind", "version", "actor", "decisions", "message", "system", "mapping", "mapping_version", "mapping_digest",
+    "edition",
 )  # fmt: skip
 
 
-def write(tx: Tx, changes: Sequence[Change]) -> None:
-    """Append to the history of objects."""
+def write(tx: Tx, changes: Sequence[Change], edition: int | None = None) -> None:
+    """Append to the history of objects.
+
+    edition  the rules by which it was decided
+    """
     if changes:
         tx.copy(
             "changes",
             COLUMNS,
             (
                 (c.gid, c.kind, c.version, c.actor, plain_json(c.decisions), c.message, c.system, c.mapping,
-                 c.mapping_version, c.mapping_digest)
+                 c.mapping_version, c.mapping_digest, edition)
                 for c in changes
             ),
         )  # fmt: skip

@@ -60,6 +60,39 @@ class Tx:
     def __init__(self, connection: psycopg.Connection[Found]) -> None:
         self._connection = connection
         self._staged: set[str] = set()
+        self._held = False
+
+    def hold(self, key: str, *, shared: bool = False) -> None:
+        """Wait until nobody else holds a key, and hold it until this transaction has ended, whatever becomes of it.
+
+        Meant for before `one_moment`, which ends nothing of it.
+
+        shared  others may hold it so beside us
+        """
+        self._held = True
+        if shared:
+            self.run("select pg_advisory_lock_shared(hashtextextended(%s, 0))", (key,))
+        else:
+            self.run("select pg_advisory_lock(hashtextextended(%s, 0))", (key,))
+
+    def one_moment(self) -> None:
+        """Let everything from here on look at the database as it is now, and forget what was read before.
+
+        What somebody else changes from now on makes our change of it fail: nothing is done on an old look.
+
+        Raises    Broken when something was written already: it would be kept whatever comes of the rest.
+        """
+        if self.value("select pg_current_xact_id_if_assigned()") is not None:
+            raise Broken("something was written before the transaction began to look at one moment")
+        self._connection.commit()
+        self.run("set transaction isolation level repeatable read")
+
+    def let_go(self) -> None:
+        """Give back what `hold` holds; the transaction has ended."""
+        if self._held and not self._connection.closed:
+            self._connection.rollback()
+            self.run("select pg_advisory_unlock_all()")
+            self._connection.commit()
 
     def run(self, sql: LiteralString, params: Params = None) -> int:
         """Run a statement and return how many rows it touched."""
@@ -199,7 +232,12 @@ class Database:
         """
         try:
             with self._pool.connection() as connection:
-                yield Tx(connection)
+                tx = Tx(connection)
+                try:
+                    yield tx
+                    connection.commit()
+                finally:
+                    tx.let_go()
         except (psycopg.OperationalError, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as lost:
             raise Busy(f"the database could not finish: {lost}") from lost
 

@@ -65,7 +65,7 @@ def release(tx: Tx, numbers: Sequence[int], by: str, reason: str) -> list[dict[s
     """End holds, with who and why; returns those that were open."""
     return tx.rows(
         """
-        update holds set released_at = now(), released_by = %s, release_reason = %s
+        update holds set released_at = now(), released_by = %s, release_reason = %s, released_in = pg_current_xact_id()
         where number = any(%s) and released_at is null returning *
         """,
         (by, reason, list(numbers)),

@@ -97,6 +97,22 @@ def keep(
     return [row["number"] for row in rows if row["fresh"]]
 
 
+def restore(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put messages of another database's inbox here under the numbers they had there, open, with its digests.
+
+    rows  number, system, object, external_id, stamp, digest (bytes), body (bytes), headers, origin, lane, deleted
+    """
+    tx.many(
+        """
+        insert into inbox (number, system, object, external_id, stamp, digest, body, headers, origin, lane, deleted)
+        overriding system value
+        values (%(number)s, %(system)s, %(object)s, %(external_id)s, %(stamp)s, %(digest)s, %(body)s, %(headers)s,
+                %(origin)s, %(lane)s, %(deleted)s)
+        """,
+        [{**row, "headers": json(row["headers"])} for row in rows],
+    )
+
+
 def claim(tx: Tx, lane: Lane, limit: int) -> list[Message]:
     """Lock a batch of open messages until this transaction ends; other workers pass over them."""
     rows = tx.tuples(

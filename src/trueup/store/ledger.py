@@ -201,13 +201,18 @@ def alone(tx: Tx, legal_entity: str, slots: Sequence[int] | None = None) -> None
 
     slots  of contracts, ascending: others with other slots may go on beside us; None for all contracts
     """
-    key = f"billing/{legal_entity}"
+    key = desk(legal_entity)
     if slots is None:
         tx.run("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
         return
     tx.run("select pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", (key,))
     for slot in slots:
         tx.run("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{key}/{slot}",))
+
+
+def desk(legal_entity: str) -> str:
+    """Return the key whoever bills, credits or adjusts in a legal entity holds."""
+    return f"billing/{legal_entity}"
 
 
 def standing(

@@ -32,14 +32,19 @@ class Item:
     mark: str = ""
 
 
+def door(entity: str, period: str) -> str:
+    """Return the key of a month: shared by whoever books into it, held alone by whoever freezes it."""
+    return f"{LOCK}\x1f{entity}\x1f{period}"
+
+
 def share(tx: Tx, entity: str, period: str) -> None:
     """Keep a month from being frozen until this transaction ends: for whoever books into it."""
-    tx.run("select pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", (f"{LOCK}\x1f{entity}\x1f{period}",))
+    tx.run("select pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", (door(entity, period),))
 
 
 def alone(tx: Tx, entity: str, period: str) -> None:
     """Wait until nobody books into a month, and let nobody begin, until this transaction ends."""
-    tx.run("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{LOCK}\x1f{entity}\x1f{period}",))
+    tx.run("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (door(entity, period),))
 
 
 def one_at_a_time(tx: Tx, entity: str, period: str) -> None:

@@ -15,6 +15,7 @@ from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.process import Command, Empty, Number, Operator, Reason, Runner, said
 from trueup.pipeline.house import House
 from trueup.processes import adjustments, rerating
+from trueup.store import acts
 from trueup.store import adjustments as kept
 
 router = APIRouter(prefix="/v1")
@@ -69,10 +70,12 @@ def list_adjustments(
     "/adjustments", tags=["adjustments"], summary="Propose an adjustment", operation_id="adjust",
     responses={200: {"model": Decided}}, openapi_extra=said(Adjust),
 )  # fmt: skip
+@acts.looks_again
 def adjust(request: Request, caller: Operator, raw: RawBody) -> Response:
     """Write down a decision in the caller's name; a second person approves it where the value asks for one."""
     house, asked = _house(request), bodies.command(raw, Adjust)
     with house.database.transaction() as tx:
+        adjustments.look_at(tx, asked.facts)
         return once(
             tx, request, caller, raw,
             lambda: Done(
@@ -88,11 +91,13 @@ def adjust(request: Request, caller: Operator, raw: RawBody) -> Response:
     "/adjustments/{number}/approve", tags=["adjustments"], summary="Approve what somebody else proposed",
     operation_id="approve_adjustment", responses={200: {"model": Decided}}, openapi_extra=said(Empty),
 )  # fmt: skip
+@acts.looks_again
 def approve(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Apply a proposal; whoever proposed it may not."""
     bodies.command(raw, Empty)
     house = _house(request)
     with house.database.transaction() as tx:
+        adjustments.look_in(tx, number)
         return once(
             tx,
             request,
@@ -106,12 +111,15 @@ def approve(request: Request, caller: Operator, number: Number, raw: RawBody) ->
     "/adjustments/{number}/reject", tags=["adjustments"], summary="Turn a proposal down",
     operation_id="reject_adjustment", responses={200: {"model": Decided}}, openapi_extra=said(Empty),
 )  # fmt: skip
+@acts.looks_again
 def reject(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Turn a proposal down; nothing moves."""
     bodies.command(raw, Empty)
-    with _house(request).database.transaction() as tx:
+    house = _house(request)
+    with house.database.transaction() as tx:
+        adjustments.look_in(tx, number)
         return once(
-            tx, request, caller, raw, lambda: _decided(number, adjustments.reject_in(tx, number, by=caller.name))
+            tx, request, caller, raw, lambda: _decided(number, adjustments.reject_in(tx, house, number, by=caller.name))
         )
 
 
@@ -119,13 +127,16 @@ def reject(request: Request, caller: Operator, number: Number, raw: RawBody) -> 
     "/adjustments/{number}/undo", tags=["adjustments"], summary="Take an applied decision back",
     operation_id="undo_adjustment", responses={200: {"model": Decided}}, openapi_extra=said(Reason),
 )  # fmt: skip
+@acts.looks_again
 def undo(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Open again what the decision moved."""
     asked = bodies.command(raw, Reason)
-    with _house(request).database.transaction() as tx:
+    house = _house(request)
+    with house.database.transaction() as tx:
+        adjustments.look_in(tx, number)
         return once(
             tx, request, caller, raw,
-            lambda: _decided(number, adjustments.undo_in(tx, number, by=caller.name, reason=asked.reason)),
+            lambda: _decided(number, adjustments.undo_in(tx, house, number, by=caller.name, reason=asked.reason)),
         )  # fmt: skip
 
 
@@ -137,6 +148,7 @@ def _decided(number: int, state: str) -> Done:
     "/processes/reratings", tags=["processes"], summary="Re-rate billed entries after a backdated rate change",
     operation_id="rerate", responses={200: {"description": "Old, new and difference."}}, openapi_extra=said(Rerate),
 )  # fmt: skip
+@acts.looks_again
 def rerate(request: Request, caller: Runner, raw: RawBody) -> Response:
     """Show the differences, or propose them; the same change proposed again is the same decision."""
     house, asked = _house(request), bodies.command(raw, Rerate)
@@ -150,4 +162,5 @@ def rerate(request: Request, caller: Runner, raw: RawBody) -> Response:
         return Done(found)
 
     with house.database.transaction() as tx:
+        acts.look(tx)
         return once(tx, request, caller, raw, work)

@@ -23,6 +23,7 @@ from trueup.entrypoints.api import (
     close,
     documents,
     events,
+    evidence,
     experience,
     labour,
     metrics,
@@ -85,7 +86,7 @@ def create(house: House) -> "Guard":
     return Guard(outer, api)
 
 
-PARTS = (events, adjusting, process, close, documents, experience, labour, metrics, system)
+PARTS = (events, adjusting, evidence, process, close, documents, experience, labour, metrics, system)
 """Everything the API is made of; fixed paths come before those of objects."""
 
 

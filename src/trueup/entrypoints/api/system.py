@@ -448,7 +448,9 @@ def _write(tx: Tx, house: House, spoken: _Spoken, caller: Caller) -> Done:
     kept = [decision for decision in spoken.outcome.decisions if decision.verdict in ("propose", "hold")]
     if kept:
         said = [_with_before(decision, held) for decision in kept]
-        changes.write(tx, [Change(held.gid, held.kind, held.version, spoken.role, said, system=caller.name)])
+        changes.write(
+            tx, [Change(held.gid, held.kind, held.version, spoken.role, said, system=caller.name)], house.edition
+        )
         changes.propose(
             tx,
             [

@@ -19,6 +19,7 @@ from trueup.entrypoints.cli import (
     intercompany,
     labour,
     metrics,
+    rebuild,
     scaffold,
     schedules,
 )
@@ -40,6 +41,8 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("new")(scaffold.new)
 app.command("metrics")(metrics.metrics)
+app.command("evidence")(rebuild.evidence)
+app.command("rebuild")(rebuild.rebuild)
 app.add_typer(connectors.connector, name="connector")
 app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")

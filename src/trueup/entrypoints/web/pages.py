@@ -10,7 +10,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from trueup.entrypoints.web import actions, adjusting, billing_run, close, einvoices, labour, metrics, sign_in
+from trueup.entrypoints.web import actions, adjusting, billing_run, close, einvoices, evidence, labour, metrics, sign_in
 from trueup.entrypoints.web.refusals import REFUSALS
 from trueup.entrypoints.web.rendering import STATIC, show, titles
 from trueup.entrypoints.web.spreadsheet import spreadsheet
@@ -76,6 +76,7 @@ def site(house: House) -> FastAPI:
     for part in (
         sign_in.router,
         einvoices.router,  # before the pages: their /invoices/… answers every path below it
+        evidence.router,
         router,
         close.router,
         labour.router,
