@@ -100,3 +100,43 @@ def test_a_rerating_is_shown_proposed_and_listed(house, people, reader):
     assert reader("POST", "/rerate", since="2026-08-01", reason="the price was wrong").status == 303
     assert b"re rate" in reader("GET", "/adjustments?state=proposed").body
     assert gid_of(house, "invoice", "X01-DE01-2026-08")
+
+
+def test_entries_of_a_posted_invoice_are_credited_after_a_look(house, people, reader):
+    with house.database.transaction() as tx:
+        charges = tx.rows(
+            "select fact, minutes, amount from charges where kind = 'time' and document = %s order by service_on, key",
+            (gid_of(house, "invoice", "X01-DE01-2026-08"),),
+        )
+    first = charges[0]
+    path = "/v1/invoices/X01-DE01-2026-08/credits"
+    asked = {"entries": [{"fact": first["fact"], "minutes": 1}], "reason": "one minute too much", "dry_run": True}
+    shown = people[0].post(path, asked).json()
+    assert [(one["fact"], one["minutes"]) for one in shown["entries"]] == [(first["fact"], 1)]
+    page = reader("GET", f"/invoices/R-1001/credit?look=true&entries={first['fact']}")
+    assert page.status == 200
+    assert b"The credit would be" in page.body
+    nothing = people[0].post("/v1/invoices/X99/credits", asked)
+    assert nothing.json()["code"] == "not_found"
+    made = people[0].post(path, asked | {"dry_run": False}, key="credit-1")
+    again = people[0].post(path, asked | {"dry_run": False}, key="credit-1")
+    assert (made.status, made.body) == (200, again.body)
+    with house.database.transaction() as tx:
+        credit = tx.row("select status, body ->> 'net' as net from objects where gid = %s", (made.json()["credit"],))
+        buckets = dict(
+            (row["bucket"], row["quantity"])
+            for row in tx.rows(
+                "select bucket, quantity from buckets where fact = %s and quantity > 0", (first["fact"],)
+            )
+        )
+    assert (credit["status"], credit["net"]) == ("draft", shown["net"])
+    assert buckets == {"invoiced": first["minutes"] - 1, "credited": 1}
+
+
+def test_what_is_not_on_an_invoice_is_not_credited_from_its_page(people, reader, fact):
+    page = reader("GET", f"/invoices/R-1001/credit?look=true&entries={fact}")
+    assert b"cannot be credited" in page.body
+    told = reader("POST", "/invoices/R-1001/credit", entries=fact, reason="not there at all")
+    assert (told.status, b"cannot be credited" in reader("GET", told.headers["location"]).body) == (303, True)
+    assert reader("GET", "/invoices/R-7777/credit").status == 404
+    assert people[0].post("/v1/invoices/R-1001/credits", {"reason": "no"}).status == 422

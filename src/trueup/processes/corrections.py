@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from trueup.kernel.errors import Held as Waits
+from trueup.kernel.errors import Refused
 from trueup.kernel.ids import derive, kind_of
 from trueup.kernel.money import from_units, round_money, to_units
 from trueup.kernel.periods import last_day, next_month
@@ -259,17 +260,75 @@ def open_month(tx: Tx, entity: str, month: str) -> str:
     return month if closed is None or closed < month else next_month(closed)
 
 
+def preview(house: House, invoice_gid: str, facts: Mapping[str, int | None] | None = None) -> dict[str, Any]:
+    """Say what a credit would be, and do nothing; see `plan`.
+
+    Returns   invoice, currency, net, tax, gross, lines of the credit; entries: fact, day, minutes and amount it takes back
+    """
+    with house.database.transaction() as tx:
+        invoice = objects.load(tx, [invoice_gid])[invoice_gid]
+        parts, values = plan(tx, invoice, facts)
+    currency = invoice.body["currency"]
+    entries = [
+        {
+            "fact": part.charge["fact"], "kind": part.charge["kind"], "service_on": part.charge["service_on"],
+            "minutes": part.minutes, "amount": from_units(part.amount, currency),
+        }
+        for part in parts
+    ]  # fmt: skip
+    return {
+        "invoice": invoice.body["code"],
+        "currency": currency,
+        **{name: Decimal(values[name]) for name in ("net", "tax", "gross")},
+        "lines": [{**line, "net": Decimal(line["net"])} for line in values["lines"]],
+        "entries": entries,
+    }
+
+
+def standing(tx: Tx, invoice_gid: str) -> list[dict[str, Any]]:
+    """Return what can still be credited of an invoice, by fact: fact, day, line_key, minutes, amount in major units."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in ledger.standing(tx, documents=[invoice_gid]):
+        one = found.setdefault(
+            row["fact"],
+            {"fact": row["fact"], "service_on": row["service_on"], "line_key": row["line_key"], "minutes": 0,
+             "amount": Decimal(0)},
+        )  # fmt: skip
+        one["minutes"] += row["minutes"] or 0
+        one["amount"] += from_units(row["amount"], row["currency"])
+    return sorted(found.values(), key=lambda one: (one["service_on"], one["fact"]))
+
+
+def look_at(tx: Tx, invoice_gid: str) -> None:
+    """Let a transaction that credits look at one moment, alone in the invoice's legal entity."""
+    acts.look(tx, objects.load(tx, [invoice_gid])[invoice_gid].body["legal_entity"])
+
+
 @acts.looks_again
 def give(
     house: House, invoice_gid: str, *, by: str, reason: str, facts: Mapping[str, int | None] | None = None,
     again: bool = False, key: str = "",
 ) -> str:  # fmt: skip
-    """Credit in a transaction of its own, as an act that can be done again; see `credit`."""
-    more = {"by": by, "reason": reason, "facts": None if facts is None else dict(facts), "again": again, "key": key}
+    """Credit in a transaction of its own; see `give_in`."""
     with house.database.transaction() as tx:
-        entity = objects.load(tx, [invoice_gid])[invoice_gid].body["legal_entity"]
-        acts.begin(tx, "credit", (invoice_gid, more), house.edition, entity=entity, about=[invoice_gid])
-        return credit(tx, house, invoice_gid, by=by, reason=reason, facts=facts, again=again, key=key)
+        look_at(tx, invoice_gid)
+        return give_in(tx, house, invoice_gid, by=by, reason=reason, facts=facts, again=again, key=key)
+
+
+def give_in(
+    tx: Tx, house: House, invoice_gid: str, *, by: str, reason: str, facts: Mapping[str, int | None] | None = None,
+    again: bool = False, key: str = "",
+) -> str:  # fmt: skip
+    """Credit as an act that can be done again, in a transaction that began with `look_at`; see `credit`.
+
+    Raises    Refused when there is no reason to keep.
+    """
+    if len(reason.strip()) < 5:
+        raise Refused("say why it is credited, in five characters or more", "credit")
+    more = {"by": by, "reason": reason, "facts": None if facts is None else dict(facts), "again": again, "key": key}
+    entity = objects.load(tx, [invoice_gid])[invoice_gid].body["legal_entity"]
+    acts.note(tx, "credit", (invoice_gid, more), house.edition, entity=entity, about=[invoice_gid])
+    return credit(tx, house, invoice_gid, by=by, reason=reason, facts=facts, again=again, key=key)
 
 
 def credit(

@@ -12,9 +12,11 @@ from trueup.entrypoints.api import bodies
 from trueup.entrypoints.api.answers import Done, answer, once
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.bodies import RawBody
+from trueup.entrypoints.api.problems import Problem
 from trueup.entrypoints.api.process import Command, Empty, Number, Operator, Reason, Runner, said
 from trueup.pipeline.house import House
-from trueup.processes import adjustments, rerating
+from trueup.processes import adjustments, corrections, rerating
+from trueup.reporting.explain import find_invoice
 from trueup.store import acts
 from trueup.store import adjustments as kept
 
@@ -42,6 +44,22 @@ class Rerate(Command):
     reason: str = Field(default="a rate was changed", min_length=5, max_length=400)
 
 
+class Part(Command):
+    """A time entry or expense to credit; without minutes all that stands billed of it."""
+
+    fact: str = Field(max_length=40)
+    minutes: int | None = Field(default=None, ge=1)
+
+
+class Credit(Command):
+    """Credit a posted invoice, or some of its entries: given up, or open to be billed again."""
+
+    entries: list[Part] = Field(default=[], max_length=5000)
+    again: bool = False
+    reason: str = Field(min_length=5, max_length=400)
+    dry_run: bool = False
+
+
 class Decided(BaseModel):
     """One decision and where it stands."""
 
@@ -49,7 +67,7 @@ class Decided(BaseModel):
     state: Literal["proposed", "applied", "rejected", "undone"]
 
 
-COMMANDS: tuple[type[BaseModel], ...] = (Adjust, Rerate)
+COMMANDS: tuple[type[BaseModel], ...] = (Adjust, Credit, Rerate)
 
 
 def _house(request: Request) -> House:
@@ -138,6 +156,32 @@ def undo(request: Request, caller: Operator, number: Number, raw: RawBody) -> Re
             tx, request, caller, raw,
             lambda: _decided(number, adjustments.undo_in(tx, house, number, by=caller.name, reason=asked.reason)),
         )  # fmt: skip
+
+
+@router.post(
+    "/invoices/{id}/credits", tags=["invoices"], summary="Credit an invoice or some of its entries",
+    operation_id="credit_invoice", responses={200: {"description": "The credit: net, tax, gross, lines, entries."}},
+    openapi_extra=said(Credit),
+)  # fmt: skip
+@acts.looks_again
+def credit(request: Request, caller: Operator, id: str, raw: RawBody) -> Response:
+    """Credit in the caller's name, or show what that would be; the ERP is asked for the document."""
+    house, asked = _house(request), bodies.command(raw, Credit)
+    facts = {part.fact: part.minutes for part in asked.entries} or None
+    with house.database.transaction() as tx:
+        gid = find_invoice(tx, id)
+    if gid is None:
+        raise Problem("not_found", f"there is no invoice {id}")
+    if asked.dry_run:
+        return answer({"dry_run": True, **corrections.preview(house, gid, facts)})
+
+    def work() -> Done:
+        made = corrections.give_in(tx, house, gid, by=caller.name, reason=asked.reason, facts=facts, again=asked.again)
+        return Done({"credit": made, "invoice": gid})
+
+    with house.database.transaction() as tx:
+        corrections.look_at(tx, gid)
+        return once(tx, request, caller, raw, work)
 
 
 def _decided(number: int, state: str) -> Done:

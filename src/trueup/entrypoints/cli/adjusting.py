@@ -103,6 +103,54 @@ def listing(
         show(found, as_json, human)
 
 
+def credit(
+    invoice: Annotated[str, typer.Argument(help="The invoice, by code, number or our identifier.")],
+    entry: Annotated[
+        list[str] | None,
+        typer.Option(help="A time entry or expense to credit, ENTRY or ENTRY:MINUTES; may be given several times."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Bill the work again; else it is given up.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the credit; do nothing.")] = False,
+    by: Annotated[str, typer.Option("--by", help="Your name; needed without --dry-run.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why; needed without --dry-run.")] = "",
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Credit a posted invoice, or some of its entries: given up, or open to be billed again."""
+    with answers(as_json):
+        from trueup.processes import corrections
+        from trueup.reporting.explain import find_invoice
+
+        if not dry_run and (not by or len(reason.strip()) < 5):
+            leave(USAGE, "--by and --reason (five characters or more) are needed unless --dry-run", as_json)
+        facts: dict[str, int | None] = {}
+        for one in entry or ():
+            fact, _, minutes = one.partition(":")
+            if minutes and not minutes.isdigit():
+                leave(USAGE, f"{one}: minutes are a whole number", as_json)
+            facts[fact] = int(minutes) if minutes else None
+        house = _house(workspace)
+        with house.database.transaction() as tx:
+            gid = find_invoice(tx, invoice)
+        if gid is None:
+            leave(USAGE, f"there is no invoice {invoice}", as_json)
+        shown = corrections.preview(house, gid, facts or None)
+        if not dry_run:
+            made = corrections.give(house, gid, by=by, reason=reason, facts=facts or None, again=again)
+            shown["credit"] = made
+
+        def human(data: dict[str, Any]) -> None:
+            table(
+                f"Credit of {data['invoice']}",
+                ["line", "quantity#", "net#"],
+                [[line["description"], line["quantity"], line["net"]] for line in data["lines"]],
+            )
+            say(f"net {data['net']}, tax {data['tax']}, gross {data['gross']} {data['currency']}")
+            say(f"made: {data['credit']}" if "credit" in data else "nothing was done: leave --dry-run out to credit")
+
+        show(shown, as_json, human)
+
+
 def rerate(
     since: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First service date to look at.")],
     contract: Annotated[str, typer.Option(help="Code of one contract; all when not given.")] = "",
@@ -150,4 +198,5 @@ def add(bill: typer.Typer) -> None:
     bill.command("reject")(reject)
     bill.command("undo")(undo)
     bill.command("adjustments")(listing)
+    bill.command("credit")(credit)
     bill.command("rerate")(rerate)

@@ -1,17 +1,18 @@
-"""The pages of people's decisions about bills: /adjustments and /rerate; they work without scripts."""
+"""The pages of people's decisions about bills: /adjustments, /rerate and an invoice's /credit; they work without scripts."""
 
 from datetime import date
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Form, Query
+from fastapi import APIRouter, Depends, Form, HTTPException, Query
 from fastapi.responses import RedirectResponse, Response
 
 from trueup.entrypoints.web.rendering import show
 from trueup.entrypoints.web.visitor import Acting, Money, own_form
 from trueup.kernel.errors import Trouble
 from trueup.kernel.money import from_units
-from trueup.processes import adjustments, rerating
+from trueup.processes import adjustments, corrections, rerating
+from trueup.reporting import explain
 from trueup.store import adjustments as kept
 
 router = APIRouter()
@@ -90,3 +91,53 @@ def rerate(
     except Trouble as no:
         return RedirectResponse(f"/rerate?{_query(refused=str(no)[:300])}", 303)
     return RedirectResponse("/adjustments?state=proposed", 303)
+
+
+@router.get("/invoices/{identifier}/credit")
+def credit_page(
+    desk: Money,
+    identifier: str,
+    entries: Annotated[list[str] | None, Query(max_length=5000)] = None,
+    look: bool = False,
+    refused: Annotated[str, Query(max_length=300)] = "",
+) -> Response:
+    """Choose what to credit of a posted invoice, and see the credit before anything moves."""
+    with desk.reading() as tx:
+        gid = explain.find_invoice(tx, identifier)
+        explained = explain.explain(tx, gid, cost=False) if gid else None
+        if gid is None or explained is None:
+            raise HTTPException(404, f"There is no invoice {identifier}.")
+        stands = corrections.standing(tx, gid)
+    found, chosen = None, entries or []
+    if look:
+        try:
+            found = corrections.preview(desk.house, gid, dict.fromkeys(chosen) or None)
+        except Trouble as no:
+            refused = str(no)[:300]
+    with desk.reading() as tx:
+        return show(
+            desk, tx, "credit.html", here="billing", title=f"Credit of {explained.number or explained.code}",
+            cli=f"trueup bill credit {explained.code} --dry-run", it=explained, stands=stands, chosen=chosen, found=found,
+            refused=refused,
+        )  # fmt: skip
+
+
+@router.post("/invoices/{identifier}/credit", dependencies=[Depends(own_form)])
+def credit(
+    desk: Acting,
+    identifier: str,
+    reason: Reason,
+    entries: Annotated[list[str] | None, Form(max_length=5000)] = None,
+    again: Annotated[bool, Form()] = False,
+) -> Response:
+    """Credit in the reader's name."""
+    with desk.reading() as tx:
+        gid = explain.find_invoice(tx, identifier)
+    if gid is None:
+        raise HTTPException(404, f"There is no invoice {identifier}.")
+    facts = dict.fromkeys(entries) if entries else None
+    try:
+        made = corrections.give(desk.house, gid, by=desk.visitor.name, reason=reason, facts=facts, again=again)
+    except Trouble as no:
+        return RedirectResponse(f"/invoices/{identifier}/credit?{_query(refused=str(no)[:300])}", 303)
+    return RedirectResponse(f"/invoices/{made}", 303)

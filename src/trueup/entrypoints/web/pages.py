@@ -77,11 +77,11 @@ def site(house: House) -> FastAPI:
         sign_in.router,
         einvoices.router,  # before the pages: their /invoices/… answers every path below it
         evidence.router,
+        adjusting.router,
         router,
         close.router,
         labour.router,
         metrics.router,
-        adjusting.router,
         billing_run.router,
         actions.router,
     ):
