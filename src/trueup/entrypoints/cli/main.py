@@ -340,6 +340,7 @@ bill = typer.Typer(help="Billing runs and month ends.", no_args_is_help=True)
 app.add_typer(bill, name="bill")
 bill.command("intercompany")(intercompany.intercompany)
 adjusting.add(bill)
+bill.command("explain")(explain)
 
 
 @bill.command("run")
