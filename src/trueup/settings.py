@@ -1,7 +1,7 @@
 """A firm's workspace and the environment, read once into frozen settings; says where each value came from.
 
 A workspace is a folder kept in git and safe to show on a projector: `trueup.yaml`, `entities/`, `mappings/`,
-`terms/`, `rates/`, `schedules/`, `intercompany.yaml`, `ownership.yaml`, `connectors/`, `templates/`. Secrets are
+`terms/`, `rates/`, `schedules/`, `tax.yaml`, `intercompany.yaml`, `ownership.yaml`, `connectors/`, `templates/`. Secrets are
 references: `secret://env/NAME` or `secret://file/path#dotted.key`.
 """
 
@@ -488,6 +488,73 @@ class ContractObligations(_Part):
         return self
 
 
+class VatIdSettings(_Part):
+    """What the register answered about a customer's VAT id, and when it was asked."""
+
+    vat_id: str
+    valid: bool
+    checked_on: date
+
+
+class StateSettings(_Part):
+    """A state of the United States: whether we have an office or people there, and the rate we charge once registered."""
+
+    state: str = Field(pattern=r"^[A-Z]{2}$")
+    presence: bool = False
+    rate: Decimal | None = Field(default=None, ge=0, le=1, decimal_places=6)
+
+
+class EntityTaxSettings(_Part):
+    """Where a legal entity is registered: countries for VAT beside its own, states for sales tax."""
+
+    registered_in: list[str] = []
+    states: list[StateSettings] = []
+
+
+class ServiceSettings(_Part):
+    """What a line, a contract or a package sells, as tax sees it; what nobody names is taxed by the general rule.
+
+    category  land, passenger_transport, event, restaurant, vehicle_hire: taxed where it happens, which `used_in` says
+    code      consulting, custom_software, data_processing, saas or training: for sales tax in the United States
+    """
+
+    applies_to: AppliesTo
+    category: Literal["general", "land", "passenger_transport", "event", "restaurant", "vehicle_hire"] | None = None
+    used_in: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    code: Literal["consulting", "custom_software", "data_processing", "saas", "training"] | None = None
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not (self.applies_to.line or self.applies_to.contract or self.applies_to.package):
+            raise ValueError("applies_to needs a line, a contract or a package")
+        return self
+
+
+class WithholdingSettings(_Part):
+    """What customers of a legal entity pay to the tax office instead of to it; `customer` is a customer number."""
+
+    entity: str
+    customer: str | None = None
+    rate: Decimal = Field(gt=0, le=1, decimal_places=6)
+    base: Literal["net", "gross"] = "net"
+    valid_from: date
+
+
+class TaxSettings(_Part):
+    """`tax.yaml`; a firm without it is taxed by the general rule, and customers' VAT ids are not checked.
+
+    check_vat_ids  form and check digits of customers' VAT ids
+    vat_ids        what the register answered
+    entities       legal entity -> where it is registered
+    """
+
+    check_vat_ids: bool = True
+    vat_ids: list[VatIdSettings] = []
+    entities: dict[str, EntityTaxSettings] = {}
+    services: list[ServiceSettings] = []
+    withholding: list[WithholdingSettings] = []
+
+
 class File(_Part):
     """`trueup.yaml`.
 
@@ -534,6 +601,7 @@ class Settings:
     late_revenue: Literal["next_open_period", "refuse"] = "next_open_period"
     origin: Mapping[str, str] = field(default_factory=dict)
     invoice_template: str | None = None
+    tax: TaxSettings | None = None
 
     def secret(self, reference: str) -> str:
         """Return the value behind a secret reference; a text that is none is refused.
@@ -605,6 +673,7 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         for code in (price.lender, price.borrower):
             if code not in entities:
                 raise SettingsError(f"intercompany.yaml: there is no legal entity {code} in entities/")
+    tax = _tax(workspace, entities)
     ownership = workspace / "ownership.yaml"
     layout = workspace / "templates" / "invoice.typ"
     home = Path(environment.get(f"{PREFIX}HOME", workspace / ".trueup")).resolve()
@@ -633,7 +702,22 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         late_revenue=file.late_revenue,
         origin=origin,
         invoice_template=layout.read_text("utf-8") if layout.is_file() else None,
+        tax=tax,
     )
+
+
+def _tax(workspace: Path, entities: Mapping[str, EntitySettings]) -> TaxSettings | None:
+    path = workspace / "tax.yaml"
+    if not path.is_file():
+        return None
+    tax: TaxSettings = _read(path, TaxSettings)
+    for code in (*tax.entities, *(one.entity for one in tax.withholding)):
+        if code not in entities:
+            raise SettingsError(f"tax.yaml: there is no legal entity {code} in entities/")
+    said = [one.applies_to for one in tax.services]
+    if len(set(said)) < len(said):
+        raise SettingsError("tax.yaml: services: two entries say what the same line, contract or package sells")
+    return tax
 
 
 def _schedules(workspace: Path) -> dict[str, ScheduleSettings]:

@@ -31,7 +31,7 @@ from trueup.billing.measuring import (
 )
 from trueup.billing.rating import price_time, with_rate
 from trueup.billing.rounding import HOUR, MILLION, product, rounded
-from trueup.billing.tax import with_treatment
+from trueup.billing.tax import OPTIONAL, category_of, with_treatment
 from trueup.billing.terms import PLAIN, Exchange, RateOrder, Terms
 from trueup.kernel.money import minor_digits, to_units
 from trueup.kernel.periods import last_day
@@ -53,7 +53,7 @@ def price_facts(facts: RunFacts, upto: date, period: str) -> pl.DataFrame:
     period    month whose included retainer minutes are used, 2026-08; an exchange on the invoice date is on its end
     Returns   parts (see the module's first lines)
     """
-    treated = with_treatment(facts.projects).with_columns(known=pl.lit(value=True))
+    treated = with_treatment(facts.projects).drop(OPTIONAL, strict=False).with_columns(known=pl.lit(value=True))
     measured_apart = {project: terms for project, terms in facts.terms.items() if _apart(terms)}
     spent_apart = {project: terms for project, terms in facts.terms.items() if terms.expenses or terms.exchange}
     time = _open_entries(facts.entries, treated, upto)
@@ -469,6 +469,7 @@ def agreed_expenses(spending: pl.DataFrame, terms: Mapping[str, Terms], fx_rates
         gross=gross,
         tax_treatment=pl.when(agent).then(pl.lit("disbursement")).otherwise("tax_treatment"),
         tax_rate_ppm=pl.when(agent).then(0).otherwise("tax_rate_ppm"),
+        tax_reason=pl.when(agent).then(pl.lit(category_of("disbursement").note)).otherwise("tax_reason"),
     )  # fmt: skip
     return _waiting(
         priced.with_columns(
@@ -665,7 +666,7 @@ def _contract_inactive() -> pl.Expr:
 
 
 def _tax_undetermined() -> pl.Expr:
-    return when(pl.col("known") & pl.col("tax_treatment").is_null(), "TAX_UNDETERMINED")
+    return pl.when("known").then("tax_hold_code")
 
 
 def _trace(rule: str, *columns: str) -> pl.Expr:

@@ -6,7 +6,7 @@ from trueup.billing.charges import ROUNDING
 from trueup.billing.frames import MILESTONES, PROJECTS, RunPlan
 from trueup.billing.grouping import assemble
 from trueup.billing.holds import codes, when
-from trueup.billing.tax import with_treatment
+from trueup.billing.tax import rate_of_day, with_treatment
 
 
 def bill_milestones(milestones: pl.DataFrame, projects: pl.DataFrame) -> RunPlan:
@@ -29,6 +29,7 @@ def bill_milestones(milestones: pl.DataFrame, projects: pl.DataFrame) -> RunPlan
     unsigned = pl.col("acceptance_required") & pl.col("accepted_on").is_null()
     trigger = pl.when("acceptance_required").then(pl.coalesce("accepted_on", "completed_on")).otherwise("completed_on")
     parts = complete.with_columns(service_on=trigger).with_columns(
+        tax_rate_ppm=rate_of_day(pl.col("tax_treatment"), pl.col("tax_rate_ppm"), pl.col("service_on")),
         fact=pl.col("gid"),
         facet=pl.lit("milestone"),
         kind=pl.lit("milestone"),
@@ -51,7 +52,7 @@ def bill_milestones(milestones: pl.DataFrame, projects: pl.DataFrame) -> RunPlan
             when(~pl.col("known"), "ENTITY_UNMAPPED"),
             when(~pl.col("contract_active"), "CONTRACT_INACTIVE"),
             when(unsigned, "SIGNOFF_MISSING"),
-            when(pl.col("known") & pl.col("tax_treatment").is_null(), "TAX_UNDETERMINED"),
+            pl.when("known").then("tax_hold_code"),
         ),
         invoice_code=pl.col("key"),
         invoice_date=pl.col("service_on"),

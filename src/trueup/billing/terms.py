@@ -206,12 +206,19 @@ class Payer:
     weight      of the share; shares are weight over the sum of weights
     country     ISO 3166 alpha-2, None when unknown
     has_tax_id  whether a VAT id is known
+    region ...  what tax looks at besides, see `frames.PROJECTS`
     """
 
     bill_to: str
     weight: Decimal
     country: str | None = None
     has_tax_id: bool = False
+    region: str | None = None
+    vat_id: str | None = None
+    vat_id_valid: bool | None = None
+    vat_id_checked_on: date | None = None
+    nexus: bool | None = None
+    state_rate_ppm: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from trueup import engine
 from trueup.billing.brakes import Bounds
 from trueup.billing.obligations import Advance, Declaration, Declared
 from trueup.billing.schedules import Schedule
+from trueup.billing.tax_rules import Answer, Service, State, TaxRules, Withholding
 from trueup.billing.terms import (
     Exchange,
     ExpenseRule,
@@ -41,9 +42,11 @@ from trueup.settings import (
     EntitySettings,
     QuantitySettings,
     ScheduleSettings,
+    ServiceSettings,
     Settings,
     SettingsError,
     SystemSettings,
+    TaxSettings,
     TermsSettings,
 )
 from trueup.store import cursors, embedded, inbox, migrate
@@ -177,6 +180,27 @@ def firm(settings: Settings) -> Firm:
         obligations={code: _declaration(declared) for code, declared in settings.obligations.items()},
         late_revenue=settings.late_revenue,
         invoice_template=settings.invoice_template,
+        tax=_tax_rules(settings.tax) if settings.tax else None,
+    )
+
+
+def _tax_rules(said: TaxSettings) -> TaxRules:
+    newest = sorted(said.vat_ids, key=lambda one: one.checked_on)
+    return TaxRules(
+        check_vat_ids=said.check_vat_ids,
+        answers={one.vat_id.replace(" ", "").upper(): Answer(one.valid, one.checked_on) for one in newest},
+        registered_in={code: tuple(one.registered_in) for code, one in said.entities.items()},
+        states={
+            code: {
+                state.state: State(state.presence, None if state.rate is None else int(state.rate * 1_000_000))
+                for state in one.states
+            }
+            for code, one in said.entities.items()
+        },
+        services={_applies_to(one): Service(one.category, one.used_in, one.code) for one in said.services},
+        withholding=tuple(
+            Withholding(one.entity, one.customer, one.rate, one.base, one.valid_from) for one in said.withholding
+        ),
     )
 
 
@@ -230,7 +254,7 @@ def letterhead(entity: EntitySettings) -> Letterhead | None:
     )
 
 
-def _applies_to(one: TermsSettings) -> tuple[str, str]:
+def _applies_to(one: TermsSettings | ServiceSettings) -> tuple[str, str]:
     for scope in ("line", "contract", "package"):
         if key := getattr(one.applies_to, scope):
             return scope, key

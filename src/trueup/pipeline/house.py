@@ -9,6 +9,7 @@ from trueup.billing.brakes import Bounds
 from trueup.billing.journals import LatePolicy
 from trueup.billing.obligations import Declarations
 from trueup.billing.schedules import Schedule
+from trueup.billing.tax_rules import TaxRules
 from trueup.billing.terms import Terms
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
@@ -114,6 +115,7 @@ class Firm:
     obligations   performance obligations by contract code; a contract without any is measured by its lines
     late_revenue  what becomes of revenue for services of a closed month
     invoice_template  the firm's own Typst text for invoices; None takes ours
+    tax         what it says about tax; None for the general rule alone
     """
 
     name: str
@@ -128,6 +130,7 @@ class Firm:
     obligations: Declarations = field(default_factory=dict)
     late_revenue: LatePolicy = "next_open_period"
     invoice_template: str | None = None
+    tax: TaxRules | None = None
 
     @property
     def letterheads(self) -> Mapping[str, Letterhead]:

@@ -11,8 +11,9 @@ import polars as pl
 from trueup.billing.frames import ENTRIES, EXPENSES, FX_RATES, PROJECTS, RATES, STOPS, RunFacts, Shape
 from trueup.billing.terms import Terms, terms_for
 from trueup.kernel.money import from_units, to_units
-from trueup.kernel.periods import next_month
+from trueup.kernel.periods import last_day, next_month
 from trueup.pipeline.house import Firm
+from trueup.processes import tax_facts
 from trueup.store import adjustments, ledger, objects
 from trueup.store.database import Tx, array
 from trueup.store.objects import Held
@@ -38,7 +39,7 @@ def run_facts(tx: Tx, firm: Firm, entity: str, upto: date, period: str) -> RunFa
 
 def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -> RunFacts:
     """Add the terms of each project, with what is used of their limits, and the columns only terms look at."""
-    terms = terms_of(tx, firm, entity)
+    terms = terms_of(tx, firm, entity, last_day(period))
     params = {"entity": entity, "period": period}
     tasks = ledger.frame(
         tx,
@@ -90,8 +91,12 @@ def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -
     )
 
 
-def terms_of(tx: Tx, firm: Firm, entity: str) -> dict[str, Terms]:
-    """Return the terms of each project of a legal entity, less what is used of orders and caps."""
+def terms_of(tx: Tx, firm: Firm, entity: str, on: date | None = None) -> dict[str, Terms]:
+    """Return the terms of each project of a legal entity, less what is used of orders and caps.
+
+    on  day of the documents, for what tax looks at of several payers; None where nothing is taxed
+    """
+    liable = tax_facts.nexus_of(tx, firm, entity, on) if on else {}
     projects = objects.of_kind(tx, "project", {"legal_entity": entity})
     contracts = objects.load(tx, {project.body["contract"] for project in projects})
     drawn = _drawn(tx, entity)
@@ -120,13 +125,22 @@ def terms_of(tx: Tx, firm: Firm, entity: str) -> dict[str, Terms]:
                 ends_on=_date(contract.body["ends_on"]),
             ),
             payers=tuple(
-                replace(payer, country=known.body["country"], has_tax_id=bool(known.body["tax_id"]))
+                replace(
+                    payer,
+                    country=known.body["country"],
+                    has_tax_id=bool(known.body["tax_id"]),
+                    **_payer(tax_facts.buyer(firm, entity, known, liable)),
+                )
                 if (known := customers.get(payer.bill_to))
                 else payer
                 for payer in terms.payers
             ),
         )
     return found
+
+
+def _payer(buyer: Mapping[str, Any]) -> dict[str, Any]:
+    return {"region" if name == "buyer_region" else name: value for name, value in buyer.items()}
 
 
 def _drawn(tx: Tx, entity: str) -> dict[tuple[str, str, str], int]:
@@ -325,7 +339,8 @@ def _projects(tx: Tx, firm: Firm, projects: Sequence[Held], period: str) -> pl.D
         )
         for project in projects
     ]
-    return pl.DataFrame(rows, schema=_plain_columns(PROJECTS, "credit_hold"), orient="row")
+    frame = pl.DataFrame(rows, schema=_plain_columns(PROJECTS, "credit_hold"), orient="row")
+    return tax_facts.with_supplies(tx, firm, frame, contracts, customers, period)
 
 
 def _used(tx: Tx, projects: Sequence[str], period: str) -> dict[str, dict[str, Any]]:

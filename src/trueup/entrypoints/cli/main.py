@@ -20,6 +20,7 @@ from trueup.entrypoints.cli import (
     metrics,
     scaffold,
     schedules,
+    taxes,
 )
 from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, flat, leave, say, settings, show, table
 from trueup.kernel.errors import Broken
@@ -44,6 +45,7 @@ app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")
 app.command("numbers")(close.numbers)
 app.add_typer(schedules.schedule, name="schedule")
+app.add_typer(taxes.tax, name="tax")
 app.add_typer(labour.labour, name="labour")
 app.add_typer(einvoices.einvoice, name="einvoice")
 token = typer.Typer(help="Tokens for the API and the pages.", no_args_is_help=True)
