@@ -331,6 +331,14 @@ class AppliesTo(_Part):
         return self
 
 
+class RollOverSettings(_Part):
+    """How long hours of a retainer that were not used may still be; `use_first` says which go first."""
+
+    months: int = Field(ge=1, le=36)
+    cap_hours: Decimal = Field(ge=0, decimal_places=2)
+    use_first: Literal["oldest", "own"] = "oldest"
+
+
 class TermsSettings(_Part):
     """How a contract line is billed beyond what the contract says, `terms/NAME.yaml`. Shares: 0.05 is five per cent."""
 
@@ -356,6 +364,8 @@ class TermsSettings(_Part):
     split_by: list[Literal["project", "contract", "period", "po"]] = ["project"]
     lines_by: list[Literal["project", "role", "person", "week", "task"]] = Field(default=["role"], min_length=1)
     payers: list[PayerSettings] = []
+    roll_over: RollOverSettings | None = None
+    retention_share: Decimal = Field(default=Decimal(0), ge=0, lt=1, decimal_places=6)
     late_work: Literal["redate", "hold"] = "redate"
 
 

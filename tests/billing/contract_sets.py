@@ -59,6 +59,7 @@ def project_rows(draw: st.DrawFn, number: int) -> Row:
         "included_minutes": draw(st.none() | st.integers(0, 1500)),
         "overage_rate": draw(st.none() | st.integers(0, 250).map(lambda rate: to_units(Decimal(rate), currency))),
         "period_included_used": draw(st.integers(0, 600)),
+        "rolled_minutes": draw(st.sampled_from([None, None, 0, 240])),
         "fees_due": draw(st.sampled_from([[], ["2026-08"], ["2026-07", "2026-08"]])),
         "terms_days": draw(st.sampled_from([0, 30, 45])),
         **draw(supplies()),

@@ -345,7 +345,12 @@ def retainer_time(time: pl.DataFrame, period: str) -> pl.DataFrame:
     """
     worked = time.filter(pl.col("known") & pl.col("billable") & (pl.col("method") == "retainer"))
     split = split_at_included(worked.sort("approved", descending=True, maintain_order=True)).with_columns(
-        trace=_trace(f"included minutes of {period}, then the overage rate", "included_minutes", "included_left"),
+        trace=_trace(
+            f"included minutes of {period}, then the overage rate",
+            "included_minutes",
+            *(name for name in ("rolled_minutes",) if name in worked.columns),
+            "included_left",
+        ),
         credit_due=pl.col("open_minutes") < 0,
     )
     start = pl.col("minutes") - pl.col("open_minutes")

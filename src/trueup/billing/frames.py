@@ -223,6 +223,7 @@ PROJECTS = Shape(
         "nexus": optional(flag("whether the seller is liable for sales tax in the bill-to's state")),
         "state_rate_ppm": optional(whole("combined sales tax rate there, parts per million; null: not registered")),
         "supplied_on": optional(day("day whose law decides; null takes the newest")),
+        "rolled_minutes": optional(whole("retainer: minutes of earlier months that may still be used in this period")),
         "period_billed": optional(units("time and top-up of the period that is on documents already")),
     },
 )
@@ -284,6 +285,7 @@ MILESTONES = Shape(
         "completed_on": maybe(day("day the work was complete")),
         "accepted_on": maybe(day("day the client signed")),
         "status": text("planned, in_progress, completed or cancelled"),
+        "retained": optional(units("of its whole amount, kept back until the client has signed; null for nothing")),
     },
 )
 

@@ -222,6 +222,20 @@ class Payer:
 
 
 @dataclass(frozen=True, slots=True)
+class RollOver:
+    """How long minutes of a retainer that were not used may still be.
+
+    months       after their own month
+    cap_minutes  rolled over at one time at most
+    use_first    oldest, or the month's own
+    """
+
+    months: int
+    cap_minutes: int
+    use_first: Literal["oldest", "own"] = "oldest"
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """Everything about one contract line's billing that can be agreed apart from price and cap.
 
@@ -248,6 +262,8 @@ class Terms:
                        period (service month), po
     lines_by           lines of time are apart by these: role, person, week, task, project; the rate always
     payers             see `Payer`; empty for the customer alone
+    roll_over          see `RollOver`; None lets unused minutes of a retainer expire with their month
+    retention_share    of a milestone, kept back until the client has signed
     late_work          redate: work of a closed month goes on the next invoice; hold: it waits
     """
 
@@ -273,6 +289,8 @@ class Terms:
     split_by: tuple[str, ...] = ("project",)
     lines_by: tuple[str, ...] = ("role",)
     payers: tuple[Payer, ...] = ()
+    roll_over: RollOver | None = None
+    retention_share: Decimal = Decimal(0)
     late_work: Literal["redate", "hold"] = "redate"
 
     @property

@@ -20,6 +20,7 @@ from trueup.billing.terms import (
     Payer,
     PurchaseOrder,
     RateOrder,
+    RollOver,
     Step,
     TaskCap,
     Terms,
@@ -295,6 +296,10 @@ def _terms(name: str, one: TermsSettings) -> Terms:
         split_by=tuple(one.split_by),
         lines_by=tuple(one.lines_by),
         payers=tuple(Payer(payer.customer, payer.share) for payer in one.payers),
+        roll_over=RollOver(one.roll_over.months, int(one.roll_over.cap_hours * 60), one.roll_over.use_first)
+        if one.roll_over
+        else None,
+        retention_share=one.retention_share,
         late_work=one.late_work,
     )
 

@@ -14,6 +14,7 @@ from trueup.kernel.money import from_units, to_units
 from trueup.kernel.periods import last_day, next_month
 from trueup.pipeline.house import Firm
 from trueup.processes import tax_facts
+from trueup.processes.retainer_facts import with_roll_over
 from trueup.store import adjustments, ledger, objects
 from trueup.store.database import Tx, array
 from trueup.store.objects import Held
@@ -80,7 +81,9 @@ def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -
         expenses=facts.expenses.drop("currency_spent", "allocated_amount", strict=False).join(
             spent, on="gid", how="left"
         ),
-        projects=facts.projects.drop("period_billed", strict=False).join(billed, on="project", how="left"),
+        projects=with_roll_over(
+            tx, facts.projects.drop("period_billed", strict=False).join(billed, on="project", how="left"), terms, period
+        ),
         terms=terms,
         fx_rates=pl.DataFrame(
             [(fx.base, fx.quote, fx.purpose, fx.on, int(fx.rate.scaleb(8)), fx.source) for fx in firm.fx_rates],

@@ -221,7 +221,8 @@ def time_parts(entries: list[Row], project: Row, rates: list[Row], facts: RunFac
     """All time of one project: caps and included minutes are used up entry by entry."""
     included_left = project["included_minutes"]
     if included_left is not None:
-        included_left = max(0, included_left - project["period_included_used"])
+        rolled = project.get("rolled_minutes") or 0
+        included_left = max(0, included_left + rolled - project["period_included_used"])
     waiting_last = sorted(entries, key=lambda row: row["status"] != "approved")
     by_rate = []
     for entry in waiting_last if project["method"] == "retainer" else entries:
