@@ -1,7 +1,7 @@
 """A firm's workspace and the environment, read once into frozen settings; says where each value came from.
 
 A workspace is a folder kept in git and safe to show on a projector: `trueup.yaml`, `entities/`, `mappings/`,
-`terms/`, `rates/`, `schedules/`, `tax.yaml`, `intercompany.yaml`, `ownership.yaml`, `connectors/`, `templates/`. Secrets are
+`terms/`, `rates/`, `schedules/`, `tax.yaml`, `prepayments.yaml`, `intercompany.yaml`, `ownership.yaml`, `connectors/`, `templates/`. Secrets are
 references: `secret://env/NAME` or `secret://file/path#dotted.key`.
 """
 
@@ -287,6 +287,7 @@ class ExpenseSettings(_Part):
     receipt_threshold: Decimal | None = Field(default=None, ge=0)
     policy_limit: Decimal | None = Field(default=None, ge=0)
     recoverable_share: Decimal = Field(default=Decimal(0), ge=0, decimal_places=6)
+    daily_rate: Decimal | None = Field(default=None, ge=0)
 
 
 class ExchangeSettings(_Part):
@@ -498,6 +499,30 @@ class ContractObligations(_Part):
         return self
 
 
+class PrepaymentSettings(_Part):
+    """A payment on account of a contract; `gross` with tax, `tax` the VAT that was due when it came."""
+
+    contract: str
+    legal_entity: str
+    key: str
+    received_on: date
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    gross: Decimal = Field(gt=0)
+    tax: Decimal = Field(default=Decimal(0), ge=0)
+
+    @model_validator(mode="after")
+    def _tax_is_within(self) -> Self:
+        if self.tax > self.gross:
+            raise ValueError("the tax is within the gross and cannot be more")
+        return self
+
+
+class Prepayments(_Part):
+    """`prepayments.yaml`: payments on account, drawn down by the invoices of their contracts."""
+
+    prepayments: list[PrepaymentSettings] = []
+
+
 class VatIdSettings(_Part):
     """What the register answered about a customer's VAT id, and when it was asked."""
 
@@ -612,6 +637,7 @@ class Settings:
     origin: Mapping[str, str] = field(default_factory=dict)
     invoice_template: str | None = None
     tax: TaxSettings | None = None
+    prepayments: tuple[PrepaymentSettings, ...] = ()
 
     def secret(self, reference: str) -> str:
         """Return the value behind a secret reference; a text that is none is refused.
@@ -713,7 +739,21 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         origin=origin,
         invoice_template=layout.read_text("utf-8") if layout.is_file() else None,
         tax=tax,
+        prepayments=_prepayments(workspace, entities),
     )
+
+
+def _prepayments(workspace: Path, entities: Mapping[str, EntitySettings]) -> tuple[PrepaymentSettings, ...]:
+    path = workspace / "prepayments.yaml"
+    given: list[PrepaymentSettings] = _read(path, Prepayments).prepayments if path.is_file() else []
+    for one in given:
+        if one.legal_entity not in entities:
+            raise SettingsError(f"prepayments.yaml: there is no legal entity {one.legal_entity} in entities/")
+    keys = [one.key for one in given]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise SettingsError(f"prepayments.yaml: two payments are called {key}")
+    return tuple(given)
 
 
 def _tax(workspace: Path, entities: Mapping[str, EntitySettings]) -> TaxSettings | None:

@@ -189,6 +189,7 @@ expense_rules = st.builds(
     receipt_threshold=st.sampled_from([None, Decimal(10)]),
     policy_limit=st.sampled_from([None, Decimal(1000)]),
     recoverable_share=st.sampled_from([Decimal(0), Decimal("0.19")]),
+    daily_rate=st.sampled_from([None, None, None, Decimal(60)]),
 )
 exchanges = st.builds(
     Exchange,

@@ -461,7 +461,8 @@ def agreed_expenses(spending: pl.DataFrame, terms: Mapping[str, Terms], fx_rates
         net = exchanged_from(amount, pl.col("recoverable_ppm"))
         markup = rounded(product(net, pl.col("markup_ppm")), MILLION)
         limited = pl.max_horizontal(pl.min_horizontal(markup, "markup_cap"), -pl.col("markup_cap"))
-        return net + pl.when(pl.col("markup_cap").is_null()).then(markup).otherwise(limited)
+        marked = net + pl.when(pl.col("markup_cap").is_null()).then(markup).otherwise(limited)
+        return pl.when(pl.col("daily_rate").is_null()).then(marked).otherwise(pl.col("daily_rate") * amount.sign())
 
     gross = exchanged_from(pl.col("amount"), 0)
     resumed = pl.col("allocated_amount").is_not_null() & (pl.col("open_amount") != pl.col("amount"))
@@ -481,7 +482,7 @@ def agreed_expenses(spending: pl.DataFrame, terms: Mapping[str, Terms], fx_rates
             trace=_trace(
                 "input tax off, exchanged, marked up by the rule of the category", "terms", "amount", "allocated_amount",
                 "currency_spent", "fx_e8", "fx_day", "fx_source", "recoverable_ppm", "markup_ppm", "markup_cap",
-                "agent", "has_receipt",
+                "daily_rate", "agent", "has_receipt",
             ),
             bucket=pl.lit("on_draft"),
             hold_codes=codes(
@@ -510,14 +511,14 @@ def _by_rule(spending: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame
                     project, category, rule.billable, rule.treatment == "agent",
                     None if markup is None else int(markup * MILLION),
                     *(None if limit is None else to_units(limit, currency)
-                      for limit in (rule.markup_cap, rule.receipt_threshold, rule.policy_limit)),
+                      for limit in (rule.markup_cap, rule.receipt_threshold, rule.policy_limit, rule.daily_rate)),
                     int(rule.recoverable_share * MILLION),
                 )
             )  # fmt: skip
     schema = {
         "project": pl.String, "category": pl.String, "rule_billable": pl.Boolean, "agent": pl.Boolean,
         "rule_markup": pl.Int64, "markup_cap": pl.Int64, "receipt_limit": pl.Int64, "policy_limit": pl.Int64,
-        "recoverable_ppm": pl.Int64,
+        "daily_rate": pl.Int64, "recoverable_ppm": pl.Int64,
     }  # fmt: skip
     names = {project: of.name for project, of in terms.items()}
     return (

@@ -172,6 +172,8 @@ class ExpenseRule:
     receipt_threshold  above it a receipt is needed
     policy_limit       above it the line breaks the policy
     recoverable_share  input tax inside the amount that we get back: 0.19 of the net; taken off first
+    daily_rate         a daily allowance: each line is a day, and the client is billed this for it whatever was paid, in
+                       the project's currency and without markup; None bills what was paid
     """
 
     billable: bool | None = None
@@ -181,6 +183,7 @@ class ExpenseRule:
     receipt_threshold: Decimal | None = None
     policy_limit: Decimal | None = None
     recoverable_share: Decimal = Decimal(0)
+    daily_rate: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
-from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, System, TransferPrice
+from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, Prepayment, System, TransferPrice
 from trueup.processes.reactions import REACTIONS
 from trueup.settings import (
     ContractObligations,
@@ -182,6 +182,10 @@ def firm(settings: Settings) -> Firm:
         late_revenue=settings.late_revenue,
         invoice_template=settings.invoice_template,
         tax=_tax_rules(settings.tax) if settings.tax else None,
+        prepayments=tuple(
+            Prepayment(one.contract, one.legal_entity, one.key, one.received_on, one.currency, one.gross, one.tax)
+            for one in settings.prepayments
+        ),
     )
 
 

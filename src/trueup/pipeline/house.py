@@ -105,6 +105,23 @@ class ListLine:
     valid_to: date | None
 
 
+@dataclass(frozen=True, slots=True)
+class Prepayment:
+    """A payment on account of a contract, before anything was billed for it.
+
+    gross  paid, tax included
+    tax    VAT within it, due when the money came; 0 where it carried none
+    """
+
+    contract: str
+    entity: str
+    key: str
+    received_on: date
+    currency: str
+    gross: Decimal
+    tax: Decimal = Decimal(0)
+
+
 @dataclass(frozen=True)
 class Firm:
     """The firm's own rules, from its workspace.
@@ -116,6 +133,7 @@ class Firm:
     late_revenue  what becomes of revenue for services of a closed month
     invoice_template  the firm's own Typst text for invoices; None takes ours
     tax         what it says about tax; None for the general rule alone
+    prepayments payments on account
     """
 
     name: str
@@ -131,6 +149,7 @@ class Firm:
     late_revenue: LatePolicy = "next_open_period"
     invoice_template: str | None = None
     tax: TaxRules | None = None
+    prepayments: Sequence[Prepayment] = ()
 
     @property
     def letterheads(self) -> Mapping[str, Letterhead]:

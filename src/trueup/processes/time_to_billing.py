@@ -12,7 +12,7 @@ from trueup import engine
 from trueup.billing.run import plan_run
 from trueup.kernel.periods import last_day
 from trueup.pipeline.house import House
-from trueup.processes import decided, rerating, schedule_billing
+from trueup.processes import decided, prepaid, rerating, schedule_billing
 from trueup.processes.brakes import braked
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import run_facts
@@ -49,8 +49,12 @@ def preview(house: House, period: str, entity: str) -> dict[str, Any]:
         facts = run_facts(tx, house.firm, entity, last_day(period), period)
         plan = braked(tx, house.firm, plan_run(facts, last_day(period), period), facts, entity)
         plan = decided.adjusted(tx, plan, entity)
+        advances = prepaid.set_off(tx, house.firm, plan)
     return {
-        "invoices": plan.invoices.to_dicts(),
+        "invoices": [
+            {**row, "prepaid": advances[row["code"]].gross} if row["code"] in advances else row
+            for row in plan.invoices.to_dicts()
+        ],
         "lines": plan.invoice_lines.to_dicts(),
         "holds": plan.holds.to_dicts(),
     }

@@ -198,6 +198,7 @@ class Explained:
     tax_rate: Decimal | None
     tax_reason: str | None
     withheld: Decimal | None
+    prepaid: Decimal | None
     lines: tuple[ExplainedLine, ...]
     checks: tuple[Check, ...]
     corrects: Correction | None
@@ -277,6 +278,7 @@ def explain(tx: Tx, gid: str, *, cost: bool = False) -> Explained | None:
         None if body["tax_rate"] is None else Decimal(body["tax_rate"]),
         body.get("tax_reason"),
         Decimal(body["withheld"]) if body.get("withheld") else None,
+        Decimal(body["prepaid"]) if body.get("prepaid") else None,
         lines,
         tuple(_checks(body, lines, currency, balance, open_here)),
         _correction(corrects) if corrects else None,

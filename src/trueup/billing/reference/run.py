@@ -540,6 +540,8 @@ def price_expense(part: Part, expense: Row, project: Row, rule: ExpenseRule, fac
         return rounded_half_up(exact, currency)
 
     def value(units: int) -> Decimal:
+        if rule.daily_rate is not None:
+            return rule.daily_rate * ((units > 0) - (units < 0))
         net = exchanged(units, rule.recoverable_share)
         markup = round_money(net * markup_share, currency)
         limit = rule.markup_cap

@@ -18,6 +18,7 @@ from trueup.entrypoints.cli import (
     intercompany,
     labour,
     metrics,
+    prepayments,
     scaffold,
     schedules,
     taxes,
@@ -336,6 +337,7 @@ def replay(
 
 bill = typer.Typer(help="Billing runs and month ends.", no_args_is_help=True)
 app.add_typer(bill, name="bill")
+bill.command("prepayments")(prepayments.prepayments)
 bill.command("intercompany")(intercompany.intercompany)
 adjusting.add(bill)
 
