@@ -590,9 +590,25 @@ class TaxSettings(_Part):
     withholding: list[WithholdingSettings] = []
 
 
+class LabourSettings(_Part):
+    """What labour checks do to billing; without `blocking` they are told and stop nothing.
+
+    blocking  checks that hold the work of the day they stand on until a person has waived them
+    """
+
+    blocking: list[
+        Literal[
+            "OVER_24H", "FUTURE", "NOT_EMPLOYED", "LOCKED_PERIOD", "HOLIDAY", "DAILY_MAX", "WEEKLY_REST",
+            "OVERTIME_WEEK", "WEEKLY_AVERAGE",
+        ]
+    ] = []  # fmt: skip
+
+
 class File(_Part):
     """`trueup.yaml`.
 
+    duplicates    time entries that say the same as an earlier one wait for a decision: those of another system, those
+                  of any system (everywhere), or none (ignore)
     late_revenue  what becomes of revenue for services of a closed month: next_open_period or refuse
     """
 
@@ -603,6 +619,8 @@ class File(_Part):
     systems: dict[str, SystemSettings]
     owners: dict[str, str] = {}
     late_revenue: Literal["next_open_period", "refuse"] = "next_open_period"
+    duplicates: Literal["across_systems", "everywhere", "ignore"] = "across_systems"
+    labour: LabourSettings = LabourSettings()
 
 
 @dataclass(frozen=True)
@@ -638,6 +656,8 @@ class Settings:
     invoice_template: str | None = None
     tax: TaxSettings | None = None
     prepayments: tuple[PrepaymentSettings, ...] = ()
+    duplicates: Literal["across_systems", "everywhere", "ignore"] = "across_systems"
+    labour_blocking: tuple[str, ...] = ()
 
     def secret(self, reference: str) -> str:
         """Return the value behind a secret reference; a text that is none is refused.
@@ -740,6 +760,8 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         invoice_template=layout.read_text("utf-8") if layout.is_file() else None,
         tax=tax,
         prepayments=_prepayments(workspace, entities),
+        duplicates=file.duplicates,
+        labour_blocking=tuple(file.labour.blocking),
     )
 
 

@@ -104,7 +104,10 @@ def build(settings: Settings, database: Database) -> House:
     circles = ownership.check_flows(rules, _heard(systems, inward), _told(systems, outward))
     if circles:
         raise Broken("ownership and mappings do not fit: " + "; ".join(circles))
-    house = House(database, systems, inward, outward, rules, firm(settings), list(REACTIONS))
+    known = firm(settings)
+    if known.duplicates == "across_systems" and len(_timed_by(inward)) < 2:
+        known = replace(known, duplicates="ignore")  # one system alone cannot report what another did
+    house = House(database, systems, inward, outward, rules, known, list(REACTIONS))
     _check_numbering(house.firm.entities, rules)
     with database.transaction() as tx:
         for system in systems.values():
@@ -114,6 +117,11 @@ def build(settings: Settings, database: Database) -> House:
         for mapping in inward.values():
             inbox.judge_again(tx, mapping.name, mapping.version)
     return house
+
+
+def _timed_by(inward: Mapping[tuple[str, str], MappingFile]) -> set[str]:
+    """Return the systems that report time."""
+    return {system for (system, _), mapping in inward.items() if mapping.kind == "time_entry"}
 
 
 def paced(manifest: Manifest, configured: SystemSettings) -> Manifest:
@@ -186,6 +194,8 @@ def firm(settings: Settings) -> Firm:
             Prepayment(one.contract, one.legal_entity, one.key, one.received_on, one.currency, one.gross, one.tax)
             for one in settings.prepayments
         ),
+        duplicates=settings.duplicates,
+        labour_blocking=frozenset(settings.labour_blocking),
     )
 
 

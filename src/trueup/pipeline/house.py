@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import Literal
 
 from trueup.billing.brakes import Bounds
 from trueup.billing.journals import LatePolicy
@@ -21,6 +22,7 @@ from trueup.store.changes import Event
 from trueup.store.database import Database, Tx
 from trueup.store.numbers import Numbering
 
+Duplicates = Literal["across_systems", "everywhere", "ignore"]
 Reaction = Callable[[Tx, "House", Sequence[Event]], None]
 """Called inside the transaction that told the events: starts processes, writes commands."""
 
@@ -134,6 +136,8 @@ class Firm:
     invoice_template  the firm's own Typst text for invoices; None takes ours
     tax         what it says about tax; None for the general rule alone
     prepayments payments on account
+    duplicates  which entries that say the same wait for a decision: from two systems, any two, or none
+    labour_blocking  labour checks that hold the day's work
     """
 
     name: str
@@ -150,6 +154,8 @@ class Firm:
     invoice_template: str | None = None
     tax: TaxRules | None = None
     prepayments: Sequence[Prepayment] = ()
+    duplicates: Duplicates = "across_systems"
+    labour_blocking: frozenset[str] = frozenset()
 
     @property
     def letterheads(self) -> Mapping[str, Letterhead]:

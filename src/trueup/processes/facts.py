@@ -10,11 +10,13 @@ import polars as pl
 
 from trueup.billing.frames import ENTRIES, EXPENSES, FX_RATES, PROJECTS, RATES, STOPS, RunFacts, Shape
 from trueup.billing.terms import Terms, terms_for
+from trueup.kernel.clock import today
 from trueup.kernel.money import from_units, to_units
 from trueup.kernel.periods import last_day, next_month
 from trueup.pipeline.house import Firm
 from trueup.processes import tax_facts
 from trueup.processes.retainer_facts import with_roll_over
+from trueup.processes.suspects import suspects
 from trueup.store import adjustments, ledger, objects
 from trueup.store.database import Tx, array
 from trueup.store.objects import Held
@@ -28,12 +30,13 @@ def run_facts(tx: Tx, firm: Firm, entity: str, upto: date, period: str) -> RunFa
     rates = rates_of(tx, projects["contract"].unique().to_list())
     asked = {"entity": entity, "upto": upto}
     ready = ~pl.col("gid").is_in(adjustments.postponed(tx, entity, upto))
+    entries = _frame(tx, ENTRIES, _ENTRIES, asked).filter(ready)
     facts = RunFacts(
-        entries=_frame(tx, ENTRIES, _ENTRIES, asked).filter(ready),
+        entries=entries,
         expenses=_frame(tx, EXPENSES, _EXPENSES, asked).filter(ready),
         projects=projects,
         rates=pl.concat([rates, _list_card(firm)], how="diagonal") if firm.list_rates else rates,
-        stops=_stops(tx, entity),
+        stops=pl.concat([_stops(tx, entity), suspects(tx, firm, entity, entries, today())]),
     )
     return _with_terms(tx, firm, entity, period, facts) if firm.terms else facts
 

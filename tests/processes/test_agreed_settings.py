@@ -1,4 +1,4 @@
-"""A workspace says what was paid on account, and what is agreed about retainers and retention."""
+"""A workspace says what was paid on account, what is agreed about retainers and retention, and what waits for a person."""
 
 from datetime import date
 from decimal import Decimal
@@ -67,3 +67,15 @@ def test_terms_say_how_hours_roll_over_what_is_kept_back_and_what_a_day_costs(tm
 def test_a_wrong_payment_is_refused_with_a_sentence(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         firm(tmp_path, text)
+
+
+def test_what_waits_for_a_person_is_for_the_firm_to_say(tmp_path: Path) -> None:
+    usual = firm(tmp_path)
+    assert (usual.duplicates, usual.labour_blocking) == ("across_systems", frozenset())
+    said = "duplicates: everywhere\nlabour: {blocking: [DAILY_MAX, OVER_24H]}\n"
+    (tmp_path / "trueup.yaml").write_text(TRUEUP + said)
+    strict = bootstrap.firm(load(tmp_path, {}))
+    assert (strict.duplicates, strict.labour_blocking) == ("everywhere", frozenset({"DAILY_MAX", "OVER_24H"}))
+    (tmp_path / "trueup.yaml").write_text(TRUEUP + "labour: {blocking: [OVERLAP]}\n")
+    with pytest.raises(SettingsError, match="labour.blocking"):
+        load(tmp_path, {})
