@@ -77,5 +77,5 @@ def test_what_waits_for_a_person_is_for_the_firm_to_say(tmp_path: Path) -> None:
     strict = bootstrap.firm(load(tmp_path, {}))
     assert (strict.duplicates, strict.labour_blocking) == ("everywhere", frozenset({"DAILY_MAX", "OVER_24H"}))
     (tmp_path / "trueup.yaml").write_text(TRUEUP + "labour: {blocking: [OVERLAP]}\n")
-    with pytest.raises(SettingsError, match="labour.blocking"):
+    with pytest.raises(SettingsError, match=r"labour\.blocking"):
         load(tmp_path, {})

@@ -167,7 +167,7 @@ def _drawn(tx: Tx, entity: str) -> dict[tuple[str, str, str], int]:
 
 def _closed(tx: Tx, entity: str) -> list[str]:
     rows = tx.rows(
-        "select period from runs where kind = 'month_end' and state = 'done' and legal_entity = %s order by period",
+        "select distinct period from runs where kind = 'month_end' and state = 'done' and legal_entity = %s order by period",
         (entity,),
     )
     return [row["period"] for row in rows]
