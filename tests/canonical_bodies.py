@@ -78,7 +78,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "invoice": {
         "code": "D07-DE01-2026-08", "invoice_type": "invoice", "corrects": None, "customer": CUSTOMER, "contract": CONTRACT,
         "project": PROJECT, "legal_entity": "DE01", "currency": "EUR", "invoice_date": "2026-08-31", "due_on": "2026-10-15",
-        "period": "2026-08", "tax_treatment": "domestic", "tax_rate": "0.19", "net": "278.25", "tax": "52.87",
+        "period": "2026-08", "tax_treatment": "domestic", "tax_rate": "0.19", "tax_reason": "VAT of DE, standard rate", "withheld": None, "prepaid": None,
+        "prepaid_tax": None, "net": "278.25", "tax": "52.87",
         "gross": "331.12", "balance": None, "number": None, "posted_on": None, "status": "draft",
         "lines": [
             {

@@ -1,7 +1,7 @@
 """A firm's workspace and the environment, read once into frozen settings; says where each value came from.
 
 A workspace is a folder kept in git and safe to show on a projector: `trueup.yaml`, `entities/`, `mappings/`,
-`terms/`, `rates/`, `schedules/`, `intercompany.yaml`, `ownership.yaml`, `connectors/`, `templates/`. Secrets are
+`terms/`, `rates/`, `schedules/`, `tax.yaml`, `prepayments.yaml`, `intercompany.yaml`, `ownership.yaml`, `connectors/`, `templates/`. Secrets are
 references: `secret://env/NAME` or `secret://file/path#dotted.key`.
 """
 
@@ -287,6 +287,7 @@ class ExpenseSettings(_Part):
     receipt_threshold: Decimal | None = Field(default=None, ge=0)
     policy_limit: Decimal | None = Field(default=None, ge=0)
     recoverable_share: Decimal = Field(default=Decimal(0), ge=0, decimal_places=6)
+    daily_rate: Decimal | None = Field(default=None, ge=0)
 
 
 class ExchangeSettings(_Part):
@@ -331,6 +332,14 @@ class AppliesTo(_Part):
         return self
 
 
+class RollOverSettings(_Part):
+    """How long hours of a retainer that were not used may still be; `use_first` says which go first."""
+
+    months: int = Field(ge=1, le=36)
+    cap_hours: Decimal = Field(ge=0, decimal_places=2)
+    use_first: Literal["oldest", "own"] = "oldest"
+
+
 class TermsSettings(_Part):
     """How a contract line is billed beyond what the contract says, `terms/NAME.yaml`. Shares: 0.05 is five per cent."""
 
@@ -356,6 +365,8 @@ class TermsSettings(_Part):
     split_by: list[Literal["project", "contract", "period", "po"]] = ["project"]
     lines_by: list[Literal["project", "role", "person", "week", "task"]] = Field(default=["role"], min_length=1)
     payers: list[PayerSettings] = []
+    roll_over: RollOverSettings | None = None
+    retention_share: Decimal = Field(default=Decimal(0), ge=0, lt=1, decimal_places=6)
     late_work: Literal["redate", "hold"] = "redate"
 
 
@@ -488,9 +499,116 @@ class ContractObligations(_Part):
         return self
 
 
+class PrepaymentSettings(_Part):
+    """A payment on account of a contract; `gross` with tax, `tax` the VAT that was due when it came."""
+
+    contract: str
+    legal_entity: str
+    key: str
+    received_on: date
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    gross: Decimal = Field(gt=0)
+    tax: Decimal = Field(default=Decimal(0), ge=0)
+
+    @model_validator(mode="after")
+    def _tax_is_within(self) -> Self:
+        if self.tax > self.gross:
+            raise ValueError("the tax is within the gross and cannot be more")
+        return self
+
+
+class Prepayments(_Part):
+    """`prepayments.yaml`: payments on account, drawn down by the invoices of their contracts."""
+
+    prepayments: list[PrepaymentSettings] = []
+
+
+class VatIdSettings(_Part):
+    """What the register answered about a customer's VAT id, and when it was asked."""
+
+    vat_id: str
+    valid: bool
+    checked_on: date
+
+
+class StateSettings(_Part):
+    """A state of the United States: whether we have an office or people there, and the rate we charge once registered."""
+
+    state: str = Field(pattern=r"^[A-Z]{2}$")
+    presence: bool = False
+    rate: Decimal | None = Field(default=None, ge=0, le=1, decimal_places=6)
+
+
+class EntityTaxSettings(_Part):
+    """Where a legal entity is registered: countries for VAT beside its own, states for sales tax."""
+
+    registered_in: list[str] = []
+    states: list[StateSettings] = []
+
+
+class ServiceSettings(_Part):
+    """What a line, a contract or a package sells, as tax sees it; what nobody names is taxed by the general rule.
+
+    category  land, passenger_transport, event, restaurant, vehicle_hire: taxed where it happens, which `used_in` says
+    code      consulting, custom_software, data_processing, saas or training: for sales tax in the United States
+    """
+
+    applies_to: AppliesTo
+    category: Literal["general", "land", "passenger_transport", "event", "restaurant", "vehicle_hire"] | None = None
+    used_in: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    code: Literal["consulting", "custom_software", "data_processing", "saas", "training"] | None = None
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not (self.applies_to.line or self.applies_to.contract or self.applies_to.package):
+            raise ValueError("applies_to needs a line, a contract or a package")
+        return self
+
+
+class WithholdingSettings(_Part):
+    """What customers of a legal entity pay to the tax office instead of to it; `customer` is a customer number."""
+
+    entity: str
+    customer: str | None = None
+    rate: Decimal = Field(gt=0, le=1, decimal_places=6)
+    base: Literal["net", "gross"] = "net"
+    valid_from: date
+
+
+class TaxSettings(_Part):
+    """`tax.yaml`; a firm without it is taxed by the general rule, and customers' VAT ids are not checked.
+
+    check_vat_ids  form and check digits of customers' VAT ids
+    vat_ids        what the register answered
+    entities       legal entity -> where it is registered
+    """
+
+    check_vat_ids: bool = True
+    vat_ids: list[VatIdSettings] = []
+    entities: dict[str, EntityTaxSettings] = {}
+    services: list[ServiceSettings] = []
+    withholding: list[WithholdingSettings] = []
+
+
+class LabourSettings(_Part):
+    """What labour checks do to billing; without `blocking` they are told and stop nothing.
+
+    blocking  checks that hold the work of the day they stand on until a person has waived them
+    """
+
+    blocking: list[
+        Literal[
+            "OVER_24H", "FUTURE", "NOT_EMPLOYED", "LOCKED_PERIOD", "HOLIDAY", "DAILY_MAX", "WEEKLY_REST",
+            "OVERTIME_WEEK", "WEEKLY_AVERAGE",
+        ]
+    ] = []  # fmt: skip
+
+
 class File(_Part):
     """`trueup.yaml`.
 
+    duplicates    time entries that say the same as an earlier one wait for a decision: those of another system, those
+                  of any system (everywhere), or none (ignore)
     late_revenue  what becomes of revenue for services of a closed month: next_open_period or refuse
     entries_per_part  time entries a worker bills at a time; larger runs go in parts to several workers
                   (200,000 when not given)
@@ -504,6 +622,8 @@ class File(_Part):
     owners: dict[str, str] = {}
     late_revenue: Literal["next_open_period", "refuse"] = "next_open_period"
     entries_per_part: int | None = Field(default=None, ge=1)
+    duplicates: Literal["across_systems", "everywhere", "ignore"] = "across_systems"
+    labour: LabourSettings = LabourSettings()
 
 
 @dataclass(frozen=True)
@@ -538,6 +658,10 @@ class Settings:
     entries_per_part: int | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
     invoice_template: str | None = None
+    tax: TaxSettings | None = None
+    prepayments: tuple[PrepaymentSettings, ...] = ()
+    duplicates: Literal["across_systems", "everywhere", "ignore"] = "across_systems"
+    labour_blocking: tuple[str, ...] = ()
 
     def secret(self, reference: str) -> str:
         """Return the value behind a secret reference; a text that is none is refused.
@@ -609,6 +733,7 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         for code in (price.lender, price.borrower):
             if code not in entities:
                 raise SettingsError(f"intercompany.yaml: there is no legal entity {code} in entities/")
+    tax = _tax(workspace, entities)
     ownership = workspace / "ownership.yaml"
     layout = workspace / "templates" / "invoice.typ"
     home = Path(environment.get(f"{PREFIX}HOME", workspace / ".trueup")).resolve()
@@ -638,7 +763,38 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         entries_per_part=file.entries_per_part,
         origin=origin,
         invoice_template=layout.read_text("utf-8") if layout.is_file() else None,
+        tax=tax,
+        prepayments=_prepayments(workspace, entities),
+        duplicates=file.duplicates,
+        labour_blocking=tuple(file.labour.blocking),
     )
+
+
+def _prepayments(workspace: Path, entities: Mapping[str, EntitySettings]) -> tuple[PrepaymentSettings, ...]:
+    path = workspace / "prepayments.yaml"
+    given: list[PrepaymentSettings] = _read(path, Prepayments).prepayments if path.is_file() else []
+    for one in given:
+        if one.legal_entity not in entities:
+            raise SettingsError(f"prepayments.yaml: there is no legal entity {one.legal_entity} in entities/")
+    keys = [one.key for one in given]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise SettingsError(f"prepayments.yaml: two payments are called {key}")
+    return tuple(given)
+
+
+def _tax(workspace: Path, entities: Mapping[str, EntitySettings]) -> TaxSettings | None:
+    path = workspace / "tax.yaml"
+    if not path.is_file():
+        return None
+    tax: TaxSettings = _read(path, TaxSettings)
+    for code in (*tax.entities, *(one.entity for one in tax.withholding)):
+        if code not in entities:
+            raise SettingsError(f"tax.yaml: there is no legal entity {code} in entities/")
+    said = [one.applies_to for one in tax.services]
+    if len(set(said)) < len(said):
+        raise SettingsError("tax.yaml: services: two entries say what the same line, contract or package sells")
+    return tax
 
 
 def _schedules(workspace: Path) -> dict[str, ScheduleSettings]:

@@ -59,8 +59,30 @@ def project_rows(draw: st.DrawFn, number: int) -> Row:
         "included_minutes": draw(st.none() | st.integers(0, 1500)),
         "overage_rate": draw(st.none() | st.integers(0, 250).map(lambda rate: to_units(Decimal(rate), currency))),
         "period_included_used": draw(st.integers(0, 600)),
+        "rolled_minutes": draw(st.sampled_from([None, None, 0, 240])),
         "fees_due": draw(st.sampled_from([[], ["2026-08"], ["2026-07", "2026-08"]])),
         "terms_days": draw(st.sampled_from([0, 30, 45])),
+        **draw(supplies()),
+    }
+
+
+@st.composite
+def supplies(draw: st.DrawFn) -> Row:
+    """Draw what tax looks at besides seller and buyer; for most projects nothing is known of it."""
+    if draw(st.integers(0, 3)):
+        return {}
+    return {
+        "registered_in": draw(st.sampled_from([None, [], ["FR", "DE"]])),
+        "buyer_region": draw(st.sampled_from([None, "TX", "NY"])),
+        "vat_id": draw(st.sampled_from([None, "DE136695976", "FR00000000000"])),
+        "vat_id_valid": draw(st.sampled_from([None, True, False])),
+        "vat_id_checked_on": draw(st.none() | days),
+        "service_category": draw(st.sampled_from([None, "general", "event", "magic"])),
+        "used_in": draw(st.sampled_from([None, "DE", "FR", "US"])),
+        "service_code": draw(st.sampled_from([None, "saas", "data_processing", "magic"])),
+        "nexus": draw(st.sampled_from([None, True, True, False])),
+        "state_rate_ppm": draw(st.sampled_from([None, 82_500, 88_750])),
+        "supplied_on": draw(st.sampled_from([None, date(2020, 8, 31), date(2026, 8, 31)])),
     }
 
 
@@ -167,6 +189,7 @@ expense_rules = st.builds(
     receipt_threshold=st.sampled_from([None, Decimal(10)]),
     policy_limit=st.sampled_from([None, Decimal(1000)]),
     recoverable_share=st.sampled_from([Decimal(0), Decimal("0.19")]),
+    daily_rate=st.sampled_from([None, None, None, Decimal(60)]),
 )
 exchanges = st.builds(
     Exchange,
@@ -179,8 +202,14 @@ payers = st.lists(
         Payer,
         bill_to=st.sampled_from(["cus_8", "cus_9"]),
         weight=st.sampled_from([Decimal(60), Decimal(40), Decimal("33.3")]),
-        country=st.sampled_from(["DE", "FR", None]),
+        country=st.sampled_from(["DE", "FR", "US", None]),
         has_tax_id=st.booleans(),
+        region=st.sampled_from([None, "TX"]),
+        vat_id=st.sampled_from([None, None, "FR00000000000"]),
+        vat_id_valid=st.sampled_from([None, True]),
+        vat_id_checked_on=st.none() | days,
+        nexus=st.sampled_from([None, True]),
+        state_rate_ppm=st.sampled_from([None, 82_500]),
     ),
     min_size=1,
     max_size=3,

@@ -1,6 +1,8 @@
 """What the business says about a billing run, rule by rule."""
 
+from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
 import polars as pl
 import pytest
@@ -9,6 +11,7 @@ from frames_for_tests import entries, eur, expenses, facts, in_eur, projects, ra
 from trueup.billing.frames import RunFacts
 from trueup.billing.holds import REASONS
 from trueup.billing.run import plan_run
+from trueup.billing.terms import ExpenseRule, Terms
 from trueup.kernel.errors import Broken
 
 AUGUST = date(2026, 8, 31)
@@ -81,6 +84,26 @@ def test_time_on_a_project_nobody_knows_is_held_and_not_lost() -> None:
     plan = plan_run(facts(entries({"project": "prj_unknown"}), rates=CARD), AUGUST, "2026-08")
     assert buckets(plan.charges) == [("tim_1", "held", 480, "0.00")]
     assert plan.holds["code"].to_list() == ["ENTITY_UNMAPPED"]
+
+
+# --- daily allowance --------------------------------------------------------------------------------------------------
+
+
+def test_a_daily_allowance_is_billed_at_its_rate_whatever_the_traveller_was_paid() -> None:
+    days = [{"gid": f"exp_{n}", "amount": eur(paid), "category": "Per diem"} for n, paid in enumerate(("38.50", "14"))]
+    rule = ExpenseRule(daily_rate=Decimal(45))
+    known = replace(
+        facts(
+            expenses=expenses(*days, {"gid": "exp_back", "amount": eur("-14"), "category": "Per diem"}),
+            projects=projects({"pass_through": True, "markup_ppm": 50_000}),
+        ),
+        terms={"prj_1": Terms(expenses={"Per diem": rule})},
+    )
+    plan = plan_run(known, date(2026, 8, 31), "2026-08")
+    assert plan.charges.select("fact", "amount", "spent").sort("fact").rows() == [
+        ("exp_0", eur("45"), eur("38.50")), ("exp_1", eur("45"), eur("14")), ("exp_back", eur("-45"), eur("-14")),
+    ]  # fmt: skip
+    assert '"daily_rate":450000' in plan.charges["trace"][0]
 
 
 # --- retainer ---------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from trueup.pipeline.ingest import author
 from trueup.pipeline.reconcile import tie_out
 from trueup.processes import milestone_billing, month_end, period_close, time_to_billing
 from trueup.reporting import close as closes
-from trueup.store import migrate, numbers, periods
+from trueup.store import migrate, numbers, objects, periods
 from trueup.store.database import Database
 from trueup.store.numbers import Numbering
 
@@ -405,6 +405,47 @@ def test_closing_again_shows_what_differs_from_the_snapshot_before(house):
     differs = {(one.section, one.row, one.figure): (one.before, one.after) for one in second.revisions[0].variance}
     assert differs[("buckets", "X01-DE01 minute unbilled", "quantity")] == (None, "30")
     assert not [key for key in differs if key[0] == "invoices"]  # whether it is paid is no matter of the month
+
+
+def booked_of(house, period=MONTH):
+    """Return what the month's positions, journals, postings and margins say was earned, in units."""
+    with house.database.transaction() as tx:
+        positions = tx.value("select sum(recognised)::bigint from positions where period = %s", (period,))
+        posted = tx.value(
+            "select sum(credit - debit)::bigint from revenue_postings where account = '4000' and period = %s", (period,)
+        )
+        margins = tx.value("select sum(recognised)::bigint from margins where period = %s", (period,))
+        journals = {
+            held.body["code"]: held.body["total_debit"]
+            for held in objects.of_kind(tx, "journal_reference")
+            if held.body["journal_type"] == "revenue"
+        }
+        months = [
+            [one["period"] for one in held.body["periods"]] for held in objects.of_kind(tx, "revenue_schedule")
+        ]  # fmt: skip
+    assert all(seen == sorted(set(seen)) for seen in months)
+    return positions, posted, margins, journals
+
+
+def test_a_reopened_month_books_what_changed_in_a_journal_of_its_own_and_nothing_twice(house):
+    close(house)
+    before = booked_of(house)
+    assert before == (1_567_500_000, 1_567_500_000, 1_567_500_000, {"REV-DE01-2026-08": "1567.50"})
+    reopened(house)
+    with house.database.transaction() as tx:
+        gid = small_firm.gid_of(house, "milestone", "X03-M1")
+        author(tx, house, [("milestone", gid, {"accepted_on": date(2026, 8, 28)})], role="crm", actor="dealer")
+    month = close(house)
+    assert (month.state, month.revision) == ("closed", 2)
+    after = booked_of(house)
+    assert after[:3] == (6_567_500_000,) * 3
+    assert after[3] == {**before[3], "REV-DE01-2026-08-R2": "5000.00"}
+    reopened(house)
+    assert close(house).revision == 3
+    assert booked_of(house) == after
+    assert close(house, period=LATER).state == "closed"
+    # What August says is the ground September stands on.
+    assert booked_of(house, LATER)[1] in (None, 0)
 
 
 def test_months_close_in_order_and_reopen_from_the_last(house):

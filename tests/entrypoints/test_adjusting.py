@@ -123,12 +123,12 @@ def test_entries_of_a_posted_invoice_are_credited_after_a_look(house, people, re
     assert (made.status, made.body) == (200, again.body)
     with house.database.transaction() as tx:
         credit = tx.row("select status, body ->> 'net' as net from objects where gid = %s", (made.json()["credit"],))
-        buckets = dict(
-            (row["bucket"], row["quantity"])
+        buckets = {
+            row["bucket"]: row["quantity"]
             for row in tx.rows(
                 "select bucket, quantity from buckets where fact = %s and quantity > 0", (first["fact"],)
             )
-        )
+        }
     assert (credit["status"], credit["net"]) == ("draft", shown["net"])
     assert buckets == {"invoiced": first["minutes"] - 1, "credited": 1}
 

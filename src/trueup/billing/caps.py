@@ -69,12 +69,13 @@ def split_at_included(worked: pl.DataFrame) -> pl.DataFrame:
     Entries use up the included minutes in the order of the rows; the boundary entry is split by minutes.
 
     worked   project str, included_minutes i64|null (null: no limit), period_included_used i64,
-             open_minutes i64; approved entries first, each group sorted by worked_on, source_order
+             open_minutes i64, and where minutes roll over rolled_minutes i64|null, used up with the included ones; approved entries first, each group sorted by worked_on, source_order
     Returns  worked + included_left i64|null (before this entry), covered_minutes i64, overage_minutes i64
     """
     counted = pl.col("open_minutes").clip(lower_bound=0)
     used_before = pl.col("period_included_used") + counted.cum_sum().over("project") - counted
-    left = (pl.col("included_minutes") - used_before).clip(lower_bound=0)
+    rolled = pl.col("rolled_minutes").fill_null(0) if "rolled_minutes" in worked.columns else pl.lit(0, pl.Int64)
+    left = (pl.col("included_minutes") + rolled - used_before).clip(lower_bound=0)
     covered = pl.min_horizontal("open_minutes", "included_left")
     return (
         worked.with_columns(included_left=left)

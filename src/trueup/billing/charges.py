@@ -31,7 +31,7 @@ from trueup.billing.measuring import (
 )
 from trueup.billing.rating import price_time, with_rate
 from trueup.billing.rounding import HOUR, MILLION, product, rounded
-from trueup.billing.tax import with_treatment
+from trueup.billing.tax import OPTIONAL, category_of, with_treatment
 from trueup.billing.terms import PLAIN, Exchange, RateOrder, Terms
 from trueup.kernel.money import minor_digits, to_units
 from trueup.kernel.periods import last_day
@@ -53,7 +53,7 @@ def price_facts(facts: RunFacts, upto: date, period: str) -> pl.DataFrame:
     period    month whose included retainer minutes are used, 2026-08; an exchange on the invoice date is on its end
     Returns   parts (see the module's first lines)
     """
-    treated = with_treatment(facts.projects).with_columns(known=pl.lit(value=True))
+    treated = with_treatment(facts.projects).drop(OPTIONAL, strict=False).with_columns(known=pl.lit(value=True))
     measured_apart = {project: terms for project, terms in facts.terms.items() if _apart(terms)}
     spent_apart = {project: terms for project, terms in facts.terms.items() if terms.expenses or terms.exchange}
     time = _open_entries(facts.entries, treated, upto)
@@ -345,7 +345,12 @@ def retainer_time(time: pl.DataFrame, period: str) -> pl.DataFrame:
     """
     worked = time.filter(pl.col("known") & pl.col("billable") & (pl.col("method") == "retainer"))
     split = split_at_included(worked.sort("approved", descending=True, maintain_order=True)).with_columns(
-        trace=_trace(f"included minutes of {period}, then the overage rate", "included_minutes", "included_left"),
+        trace=_trace(
+            f"included minutes of {period}, then the overage rate",
+            "included_minutes",
+            *(name for name in ("rolled_minutes",) if name in worked.columns),
+            "included_left",
+        ),
         credit_due=pl.col("open_minutes") < 0,
     )
     start = pl.col("minutes") - pl.col("open_minutes")
@@ -456,7 +461,8 @@ def agreed_expenses(spending: pl.DataFrame, terms: Mapping[str, Terms], fx_rates
         net = exchanged_from(amount, pl.col("recoverable_ppm"))
         markup = rounded(product(net, pl.col("markup_ppm")), MILLION)
         limited = pl.max_horizontal(pl.min_horizontal(markup, "markup_cap"), -pl.col("markup_cap"))
-        return net + pl.when(pl.col("markup_cap").is_null()).then(markup).otherwise(limited)
+        marked = net + pl.when(pl.col("markup_cap").is_null()).then(markup).otherwise(limited)
+        return pl.when(pl.col("daily_rate").is_null()).then(marked).otherwise(pl.col("daily_rate") * amount.sign())
 
     gross = exchanged_from(pl.col("amount"), 0)
     resumed = pl.col("allocated_amount").is_not_null() & (pl.col("open_amount") != pl.col("amount"))
@@ -469,13 +475,14 @@ def agreed_expenses(spending: pl.DataFrame, terms: Mapping[str, Terms], fx_rates
         gross=gross,
         tax_treatment=pl.when(agent).then(pl.lit("disbursement")).otherwise("tax_treatment"),
         tax_rate_ppm=pl.when(agent).then(0).otherwise("tax_rate_ppm"),
+        tax_reason=pl.when(agent).then(pl.lit(category_of("disbursement").note)).otherwise("tax_reason"),
     )  # fmt: skip
     return _waiting(
         priced.with_columns(
             trace=_trace(
                 "input tax off, exchanged, marked up by the rule of the category", "terms", "amount", "allocated_amount",
                 "currency_spent", "fx_e8", "fx_day", "fx_source", "recoverable_ppm", "markup_ppm", "markup_cap",
-                "agent", "has_receipt",
+                "daily_rate", "agent", "has_receipt",
             ),
             bucket=pl.lit("on_draft"),
             hold_codes=codes(
@@ -504,14 +511,14 @@ def _by_rule(spending: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame
                     project, category, rule.billable, rule.treatment == "agent",
                     None if markup is None else int(markup * MILLION),
                     *(None if limit is None else to_units(limit, currency)
-                      for limit in (rule.markup_cap, rule.receipt_threshold, rule.policy_limit)),
+                      for limit in (rule.markup_cap, rule.receipt_threshold, rule.policy_limit, rule.daily_rate)),
                     int(rule.recoverable_share * MILLION),
                 )
             )  # fmt: skip
     schema = {
         "project": pl.String, "category": pl.String, "rule_billable": pl.Boolean, "agent": pl.Boolean,
         "rule_markup": pl.Int64, "markup_cap": pl.Int64, "receipt_limit": pl.Int64, "policy_limit": pl.Int64,
-        "recoverable_ppm": pl.Int64,
+        "daily_rate": pl.Int64, "recoverable_ppm": pl.Int64,
     }  # fmt: skip
     names = {project: of.name for project, of in terms.items()}
     return (
@@ -665,7 +672,7 @@ def _contract_inactive() -> pl.Expr:
 
 
 def _tax_undetermined() -> pl.Expr:
-    return when(pl.col("known") & pl.col("tax_treatment").is_null(), "TAX_UNDETERMINED")
+    return pl.when("known").then("tax_hold_code")
 
 
 def _trace(rule: str, *columns: str) -> pl.Expr:

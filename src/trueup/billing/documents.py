@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import polars as pl
 
-from trueup.billing.holds import codes, when, with_more
+from trueup.billing.holds import codes, with_more
 from trueup.billing.rounding import MILLION, MINOR, product, rounded
-from trueup.billing.tax import Treatment, treatment
-from trueup.billing.terms import Minimum, Terms
+from trueup.billing.tax import OPTIONAL, rate_of_day, with_treatment
+from trueup.billing.terms import Minimum, Payer, Terms
 from trueup.kernel.money import round_money, to_units
 from trueup.kernel.periods import first_day, last_day
 
@@ -77,7 +77,7 @@ def top_ups(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Ter
                 pl.lit("minimum of the month in proportion to its days, less what it is worked for").alias("rule"),
                 pl.lit(period).alias("month"), "due", "counted_before", "worked",
             ).struct.json_encode(),
-            hold_codes=codes(when(pl.col("tax_treatment").is_null(), "TAX_UNDETERMINED")),
+            hold_codes=codes(pl.col("tax_hold_code")),
         )
     )  # fmt: skip
 
@@ -89,11 +89,12 @@ def addressed(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, T
     projects  `PROJECTS`
     terms     project → terms
     period    the month the drafts belong to
-    Returns   parts + invoice_code str, and where payers share: payer i64, payer_bill_to str
+    Returns   parts + invoice_code str, and where payers share: payer i64, payer_bill_to str; what was done while another
+              rate was the law has that rate and a document of its own
     """
     if not terms:
-        return parts.with_columns(invoice_code=pl.format("{}-{}", "code", pl.lit(period)))
-    shared = _shared(parts, terms)
+        return _by_rate(parts, pl.format("{}-{}", "code", pl.lit(period)))
+    shared = _shared(parts, projects, terms)
     stems = _stems(projects, [project for project, of in terms.items() if "contract" in of.split_by])
     by_month = pl.col("project").is_in([project for project, of in terms.items() if "period" in of.split_by])
     by_order = pl.col("project").is_in([project for project, of in terms.items() if "po" in of.split_by])
@@ -105,19 +106,57 @@ def addressed(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, T
         pl.when(pl.col("payer") > 1).then(pl.format("-P{}", "payer")),
         pl.when(pl.col("tax_treatment") == DISBURSEMENT).then(pl.lit("-D")),
     )
-    return shared.join(stems, on="project", how="left", maintain_order="left").with_columns(
-        invoice_code=pl.format("{}-{}", pl.coalesce("stem", "code"), pl.lit(period))
-        + pl.concat_str([end.fill_null("") for end in ends])
+    return _by_rate(
+        shared.join(stems, on="project", how="left", maintain_order="left"),
+        pl.format("{}-{}", pl.coalesce("stem", "code"), pl.lit(period))
+        + pl.concat_str([end.fill_null("") for end in ends]),
+    )
+
+
+def _by_rate(parts: pl.DataFrame, code: pl.Expr) -> pl.DataFrame:
+    # -T160: at 160 per mille, which was the rate when it was done and is no longer.
+    then = rate_of_day(pl.col("tax_treatment"), pl.col("tax_rate_ppm"), pl.col("service_on"))
+    return parts.with_columns(invoice_code=code, then_ppm=then).with_columns(
+        invoice_code=pl.when(pl.col("then_ppm") != pl.col("tax_rate_ppm"))
+        .then(pl.format("{}-T{}", "invoice_code", pl.col("then_ppm") // 1000))
+        .otherwise("invoice_code"),
+        tax_rate_ppm=pl.col("then_ppm"),
     )
 
 
 def _stems(projects: pl.DataFrame, by_contract: list[str]) -> pl.DataFrame:
     same = ["contract", "legal_entity", "bill_to", "currency", "seller_country", "buyer_country", "buyer_has_tax_id"]
-    joined = projects.filter(pl.col("project").is_in(by_contract))
-    return joined.select("project", stem=pl.col("code").min().over(same))
+    joined = with_treatment(projects.filter(pl.col("project").is_in(by_contract)))
+    return joined.select("project", stem=pl.col("code").min().over([*same, "tax_treatment", "tax_rate_ppm"]))
 
 
-def _shared(parts: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame:
+def _payers(projects: pl.DataFrame, sharing: Mapping[str, tuple[Payer, ...]], scale: int) -> pl.DataFrame:
+    """Judge every share by who pays it: the supply is the project's, the buyer is the payer."""
+    rows = [
+        (project, number, payer.bill_to, int(payer.weight * scale), payer.country, payer.has_tax_id, payer.region,
+         payer.vat_id, payer.vat_id_valid, payer.vat_id_checked_on, payer.nexus, payer.state_rate_ppm)
+        for project, payers in sharing.items()
+        for number, payer in enumerate(payers, 1)
+    ]  # fmt: skip
+    schema = {
+        "project": pl.String, "payer": pl.Int64, "payer_bill_to": pl.String, "weight_of_payer": pl.Int64,
+        "buyer_country": pl.String, "buyer_has_tax_id": pl.Boolean, "buyer_region": pl.String, "vat_id": pl.String,
+        "vat_id_valid": pl.Boolean, "vat_id_checked_on": pl.Date, "nexus": pl.Boolean, "state_rate_ppm": pl.Int64,
+    }  # fmt: skip
+    of_supply = [name for name in OPTIONAL if name in projects.columns and name not in schema]
+    judged = with_treatment(
+        pl.DataFrame(rows, schema=schema, orient="row").join(
+            projects.select("project", "seller_country", *of_supply), on="project", maintain_order="left"
+        )
+    )
+    return judged.select(
+        "project", "payer", "payer_bill_to", "weight_of_payer",
+        payer_treatment="tax_treatment", payer_rate_ppm="tax_rate_ppm", payer_hold="tax_hold_code",
+        payer_reason="tax_reason",
+    )  # fmt: skip
+
+
+def _shared(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame:
     sharing = {project: of.payers for project, of in terms.items() if of.payers}
     nobody = {"payer": pl.lit(None, pl.Int64), "payer_bill_to": pl.lit(None, pl.String)}
     if not sharing:
@@ -126,23 +165,18 @@ def _shared(parts: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame:
     asks = free & pl.col("project").is_in(list(sharing))
     digits = max(-int(payer.weight.normalize().as_tuple().exponent) for of in sharing.values() for payer in of)
     scale = 10 ** max(digits, 0)
-    sellers = dict(parts.filter(asks).select("project", "seller_country").unique().iter_rows())
-    rows = []
-    for project, payers in sharing.items():
-        for number, payer in enumerate(payers, 1):
-            found = treatment(sellers.get(project, ""), payer.country, payer.has_tax_id)
-            known = found if isinstance(found, Treatment) else None
-            rows.append((project, number, payer.bill_to, int(payer.weight * scale),
-                         known and known.name, known and known.rate_ppm))  # fmt: skip
-    schema = {
-        "project": pl.String, "payer": pl.Int64, "payer_bill_to": pl.String, "weight_of_payer": pl.Int64,
-        "payer_treatment": pl.String, "payer_rate_ppm": pl.Int64,
-    }  # fmt: skip
+    payers_of = _payers(projects, sharing, scale)
     # A share that cannot be taxed would be shared anew next time: all of the part waits for it.
-    untaxed = {project for project, _, _, _, name, _ in rows if name is None}
-    waits = asks & pl.col("project").is_in(list(untaxed)) & (pl.col("tax_treatment") != DISBURSEMENT)
-    parts = with_more(parts, pl.when(waits).then(pl.concat_list(pl.lit("TAX_UNDETERMINED"))))
-    payers_of = pl.DataFrame(rows, schema=schema, orient="row")
+    untaxed = payers_of.filter(pl.col("payer_hold").is_not_null()).group_by("project").agg(
+        missing=pl.col("payer_hold").unique(), lacks=pl.col("payer_reason").first()
+    )  # fmt: skip
+    waits = asks & pl.col("missing").is_not_null() & (pl.col("tax_treatment") != DISBURSEMENT)
+    parts = with_more(
+        parts.join(untaxed, on="project", how="left", maintain_order="left").with_columns(
+            tax_reason=pl.when(waits).then("lacks").otherwise("tax_reason")
+        ),
+        pl.when(waits).then("missing"),
+    ).drop("missing", "lacks")
     split = (
         parts.filter(asks).with_row_index("part").join(payers_of, on="project").sort("part", "payer")
     )  # fmt: skip
@@ -159,6 +193,7 @@ def _shared(parts: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame:
         facet=pl.when(pl.col("payer") > 1).then(pl.format("p{}-{}", "payer", ranged)).otherwise(ranged),
         tax_treatment=pl.when(own).then("tax_treatment").otherwise("payer_treatment"),
         tax_rate_ppm=pl.when(own).then("tax_rate_ppm").otherwise("payer_rate_ppm"),
+        tax_reason=pl.when(own).then("tax_reason").otherwise("payer_reason"),
     )
     settled = paid.select(*parts.columns, "payer", "payer_bill_to")
     return pl.concat([parts.filter(~asks).with_columns(**nobody), settled], how="diagonal")
@@ -230,6 +265,6 @@ def discounts(charges: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame
 
 
 _OF_DOCUMENT = (
-    "contract", "currency", "purchase_order", "tax_treatment", "tax_rate_ppm", "invoice_date", "period",
+    "contract", "currency", "purchase_order", "tax_treatment", "tax_rate_ppm", "tax_reason", "invoice_date", "period",
     "payer_bill_to", "terms_days",
 )  # fmt: skip

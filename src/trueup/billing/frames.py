@@ -210,6 +210,20 @@ PROJECTS = Shape(
             pl.List(pl.String()), "retainer: months up to the period whose fee is on no document yet; empty for none"
         ),
         "credit_hold": optional(flag("whether the books have blocked the customer")),
+        "registered_in": optional(
+            Column(pl.List(pl.String()), "countries the seller is registered for VAT in, beside its own")
+        ),
+        "buyer_region": optional(text("state of a bill-to in the United States: NY")),
+        "vat_id": optional(text("VAT id of the bill-to whose form is to be checked; null checks none")),
+        "vat_id_valid": optional(flag("what the register answered for it; null when it was not asked")),
+        "vat_id_checked_on": optional(day("day the register was asked")),
+        "service_category": optional(text("general (also null), or one of `tax_tables.PLACE_BOUND`")),
+        "used_in": optional(text("ISO 3166 alpha-2 of the country where a place-bound service happens")),
+        "service_code": optional(text("one of `tax_tables.SERVICES`")),
+        "nexus": optional(flag("whether the seller is liable for sales tax in the bill-to's state")),
+        "state_rate_ppm": optional(whole("combined sales tax rate there, parts per million; null: not registered")),
+        "supplied_on": optional(day("day whose law decides; null takes the newest")),
+        "rolled_minutes": optional(whole("retainer: minutes of earlier months that may still be used in this period")),
         "period_billed": optional(units("time and top-up of the period that is on documents already")),
     },
 )
@@ -271,6 +285,7 @@ MILESTONES = Shape(
         "completed_on": maybe(day("day the work was complete")),
         "accepted_on": maybe(day("day the client signed")),
         "status": text("planned, in_progress, completed or cancelled"),
+        "retained": optional(units("of its whole amount, kept back until the client has signed; null for nothing")),
     },
 )
 
@@ -296,7 +311,7 @@ CHARGES = Shape(
         "amount": units("value to the client; 0 where covered, non-billable or without a rate"),
         "currency": maybe(text("ISO 4217; null only where the project is unknown")),
         "bucket": text("on_draft, held, over_cap, covered_by_fixed_fee or non_billable"),
-        "hold_code": maybe(text("first of its holds; TAX_UNDETERMINED only when it is the only one")),
+        "hold_code": maybe(text("first of its holds; one of `holds.TAX` only when nothing else holds it")),
         "invoice_code": maybe(text("draft it is on")),
         "line_key": maybe(text("invoice line it is on")),
         "rate_line": maybe(text("rate line that priced it")),
@@ -320,9 +335,10 @@ INVOICES = Shape(
         "due_on": day("invoice date + payment terms"),
         "period": text("accounting month: 2026-08"),
         "tax_treatment": text(
-            "domestic_de, domestic_gb, domestic_us, reverse_charge, outside_scope or disbursement (see `charges`)"
+            "domestic_de, domestic_us, sales_tax_ny, reverse_charge, outside_scope or disbursement (see `charges`)"
         ),
         "tax_rate_ppm": whole("parts per million: 190_000 is 19 %"),
+        "tax_reason": maybe(text("the rule of the treatment, for the reader of the invoice")),
         "net": units("sum of the lines"),
         "tax": units("net x rate, rounded once"),
         "gross": units("net + tax"),
@@ -342,6 +358,10 @@ INVOICE_LINES = Shape(
         "unit": text("minute or count"),
         "rate": maybe(units("per hour of time, per piece of a fee or milestone; null for expenses")),
         "net": units("sum of its charges"),
+        "tax_treatment": maybe(text("that of its invoice")),
+        "tax_code": maybe(text("EN 16931 VAT category: S, AE, O ... (see `tax.category_of`)")),
+        "tax_rate_ppm": maybe(whole("parts per million")),
+        "tax_reason": maybe(text("why it is taxed so; why not, where it is not")),
     },
 )
 

@@ -9,6 +9,7 @@ from trueup.billing.documents import discounts
 from trueup.billing.frames import CHARGES, INVOICE_LINES, INVOICES, RunPlan
 from trueup.billing.holds import listed
 from trueup.billing.rounding import MILLION, product, rounded
+from trueup.billing.tax import category_of
 from trueup.billing.terms import PLAIN, Terms
 from trueup.kernel.money import from_units
 
@@ -65,8 +66,8 @@ def assemble(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Te
 def draft_lines(drafted: pl.DataFrame) -> pl.DataFrame:
     """Add up charges to invoice lines.
 
-    drafted  invoice_code, line_key, description, kind str, contract_line str|null, quantity i64, rate and amount
-             i64 units
+    drafted  invoice_code, line_key, description, kind, tax_treatment, tax_reason str, contract_line str|null, quantity,
+             tax_rate_ppm i64, rate and amount i64 units
     Returns  `INVOICE_LINES`
     """
     return INVOICE_LINES.write(
@@ -82,15 +83,22 @@ def draft_lines(drafted: pl.DataFrame) -> pl.DataFrame:
             .alias("unit"),
             pl.col("line_rate").first().alias("rate"),
             pl.col("amount").sum().alias("net"),
+            pl.col("tax_treatment", "tax_rate_ppm", "tax_reason").first(),
         )
+        .with_columns(tax_code=_tax_code(drafted))
         .sort("invoice_code", "line_key")
     )
+
+
+def _tax_code(drafted: pl.DataFrame) -> pl.Expr:
+    known = {name: category_of(name).code for name in drafted["tax_treatment"].drop_nulls().unique()}
+    return pl.col("tax_treatment").replace_strict(known, default=None, return_dtype=pl.String)
 
 
 def draft_invoices(drafted: pl.DataFrame, lines: pl.DataFrame, projects: pl.DataFrame) -> pl.DataFrame:
     """Add up lines to invoices and tax them, once each.
 
-    drafted   invoice_code, project, period, tax_treatment str, invoice_date date, tax_rate_ppm i64, and where several
+    drafted   invoice_code, project, period, tax_treatment, tax_reason str, invoice_date date, tax_rate_ppm i64, and where several
               pay payer_bill_to str|null
     lines     `INVOICE_LINES`
     projects  `PROJECTS`
@@ -100,7 +108,7 @@ def draft_invoices(drafted: pl.DataFrame, lines: pl.DataFrame, projects: pl.Data
     paid_by = ["payer_bill_to"] if "payer_bill_to" in drafted.columns else []
     headers = drafted.group_by("invoice_code").agg(
         pl.col("project").min(),
-        pl.col("period", "invoice_date", "tax_treatment", "tax_rate_ppm", *paid_by).first(),
+        pl.col("period", "invoice_date", "tax_treatment", "tax_rate_ppm", "tax_reason", *paid_by).first(),
     )
     buyers = projects.select("project", "contract", "legal_entity", "currency", "bill_to", "terms_days")
     return INVOICES.write(

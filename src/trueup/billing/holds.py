@@ -174,17 +174,17 @@ REASONS: dict[str, Reason] = {
         "corrected line",
         "sales",
     ),
-    "VAT_ID_INVALID": Reason(
-        "The customer's VAT id is not valid; correct it.",
-        "master data",
-        "valid VAT id",
-        "master data",
-    ),
     "BRAKE": Reason(
         "The invoice is outside the bounds of your firm; look at it, and release it with a reason when it is right.",
         "controller",
         "release with a reason",
         "finance",
+    ),
+    "VAT_ID_INVALID": Reason(
+        "The customer's VAT id is not valid; correct it.",
+        "master data",
+        "valid VAT id",
+        "master data",
     ),
     "TAX_UNDETERMINED": Reason(
         "The tax treatment cannot be decided; complete the customer's country and VAT id.",
@@ -193,8 +193,11 @@ REASONS: dict[str, Reason] = {
         "master data",
     ),
 }
-"""Every hold billing raises, in the order in which the first one is named on a charge. The tax hold is last on purpose:
-a charge that names it has no other hold, and is earned although it may not be billed."""
+"""Every hold billing raises, in the order in which the first one is named on a charge. The tax holds are last on purpose:
+a charge that names one has no other hold, and is earned although it may not be billed."""
+
+TAX = ("VAT_ID_INVALID", "TAX_UNDETERMINED")
+"""What only the tax treatment lacks."""
 
 
 def codes(*reasons: pl.Expr) -> pl.Expr:
@@ -229,7 +232,7 @@ def listed(parts: pl.DataFrame) -> pl.DataFrame:
     """List the reasons of held parts, one row per fact and reason.
 
     parts    fact str, kind str, project str, contract str, service_on date, currency str|null, amount i64 units,
-             minutes i64|null, hold_codes list[str]
+             minutes i64|null, hold_codes list[str], tax_reason str|null: what the tax treatment lacks
     Returns  `HOLDS`; a fact held in two parts for one reason has one row with both added up
     """
     sentences = pl.DataFrame({"code": list(REASONS), "sentence": [reason.sentence for reason in REASONS.values()]})
@@ -245,7 +248,13 @@ def listed(parts: pl.DataFrame) -> pl.DataFrame:
             pl.col("currency").first(),
             pl.col("amount").sum(),
             pl.col("minutes").sum(),
+            pl.col("tax_reason").first(),
         )
         .join(sentences, on="code", how="left")
+        .with_columns(
+            sentence=pl.when(pl.col("code").is_in(TAX) & pl.col("tax_reason").is_not_null())
+            .then(pl.format("{} {}", "tax_reason", "sentence"))
+            .otherwise("sentence")
+        )
         .sort("scope", "code")
     )

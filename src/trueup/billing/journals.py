@@ -60,7 +60,7 @@ class JournalPlan:
     problems: tuple[str, ...]
 
 
-def plan_journals(contracts: pl.DataFrame, labour: pl.DataFrame, period: str) -> JournalPlan:
+def plan_journals(contracts: pl.DataFrame, labour: pl.DataFrame, period: str, mark: str = "") -> JournalPlan:
     """Write the month's revenue and cost journals of every legal entity; one without a line is not made.
 
     revenue          per contract: credit 4000 by what was earned, debit 2400 by what invoices brought less what stays
@@ -72,10 +72,13 @@ def plan_journals(contracts: pl.DataFrame, labour: pl.DataFrame, period: str) ->
     contracts  `CONTRACT_POSITIONS` at the month end
     labour     `LABOUR`; months other than the period are left out
     period     the month, 2026-08
+    mark       ends the codes: -R2 of a month that was reopened once and is booked again by what changed
     """
     moved = CONTRACT_POSITIONS.read(contracts)
     cost = LABOUR.read(labour).filter(pl.col("period") == period)
-    signed = pl.concat([_revenue(moved, period), _cost(cost, period)], how="diagonal").filter(pl.col("amount") != 0)
+    signed = pl.concat([_revenue(moved, period, mark), _cost(cost, period, mark)], how="diagonal").filter(
+        pl.col("amount") != 0
+    )
     totals = (
         signed.group_by("code")
         .agg(
@@ -127,16 +130,16 @@ def entries(moved: pl.DataFrame, *, documents: bool = False) -> pl.DataFrame:
     ).filter(pl.col("amount") != 0)
 
 
-def _revenue(moved: pl.DataFrame, period: str) -> pl.DataFrame:
+def _revenue(moved: pl.DataFrame, period: str, mark: str) -> pl.DataFrame:
     return entries(moved).with_columns(
-        code=pl.format("REV-{}-{}", "legal_entity", pl.lit(period)),
+        code=pl.format("REV-{}-{}{}", "legal_entity", pl.lit(period), pl.lit(mark)),
         journal_type=pl.lit("revenue"),
         memo=pl.format("{}, {}", "memo", pl.lit(period)),
     )
 
 
-def _cost(labour: pl.DataFrame, period: str) -> pl.DataFrame:
-    code = pl.format("COST-{}-{}", "legal_entity", pl.lit(period))
+def _cost(labour: pl.DataFrame, period: str, mark: str) -> pl.DataFrame:
+    code = pl.format("COST-{}-{}{}", "legal_entity", pl.lit(period), pl.lit(mark))
     by_project = labour.select(
         "legal_entity",
         "currency",
@@ -221,12 +224,15 @@ def document_changes(totals: pl.DataFrame, booked: pl.DataFrame) -> pl.DataFrame
     return DOCUMENT_TOTALS.write(moved.with_columns(net="net_delta", tax="tax_delta").sort(CONTRACT))
 
 
-def postings(plan: JournalPlan, split: pl.DataFrame, documents: pl.DataFrame, period: str) -> pl.DataFrame:
+def postings(
+    plan: JournalPlan, split: pl.DataFrame, documents: pl.DataFrame, period: str, mark: str = ""
+) -> pl.DataFrame:
     """Write the subledger's journals: those of the plan with revenue by obligation and origin, and the documents'.
 
     plan       journals that balance; revenue of a journal that is not made is not posted either
     split      see `by_origin`
     documents  see `document_changes`
+    mark       as in `plan_journals`
     Returns    `POSTINGS`, sorted by journal and line
     """
     totals = plan.lines.join(plan.journals.select("code", "legal_entity", "currency"), on="code").select(
@@ -242,7 +248,7 @@ def postings(plan: JournalPlan, split: pl.DataFrame, documents: pl.DataFrame, pe
     )
     revenue = pl.col("account") == SERVICES
     earned = (
-        split.with_columns(journal=pl.format("REV-{}-{}", "legal_entity", pl.lit(period)))
+        split.with_columns(journal=pl.format("REV-{}-{}{}", "legal_entity", pl.lit(period), pl.lit(mark)))
         .join(plan.journals.select(journal="code"), on="journal", how="semi")
         .with_columns(
             account=pl.lit(SERVICES),
@@ -251,7 +257,7 @@ def postings(plan: JournalPlan, split: pl.DataFrame, documents: pl.DataFrame, pe
         )
     )
     invoiced = documents.with_columns(
-        journal=pl.format("DOC-{}-{}", "legal_entity", pl.lit(period)), origin_period=pl.lit(period)
+        journal=pl.format("DOC-{}-{}{}", "legal_entity", pl.lit(period), pl.lit(mark)), origin_period=pl.lit(period)
     )
     sides = {
         RECEIVABLE: pl.col("net") + pl.col("tax"),

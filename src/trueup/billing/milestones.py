@@ -6,11 +6,17 @@ from trueup.billing.charges import ROUNDING
 from trueup.billing.frames import MILESTONES, PROJECTS, RunPlan
 from trueup.billing.grouping import assemble
 from trueup.billing.holds import codes, when
-from trueup.billing.tax import with_treatment
+from trueup.billing.tax import rate_of_day, with_treatment
+
+MILESTONE, RETENTION = "milestone", "retention"
+"""Facets of a milestone: what is billed on completion or acceptance, and what was kept back until acceptance."""
 
 
 def bill_milestones(milestones: pl.DataFrame, projects: pl.DataFrame) -> RunPlan:
     """Bill each milestone on its own draft, or hold it; one that is not complete gives nothing.
+
+    Where a part is kept back until the client has signed, the rest is billed on completion and the part is held; the
+    signature bills it on a draft whose code ends in R.
 
     milestones  `MILESTONES`
     projects    `PROJECTS` of their projects
@@ -20,17 +26,38 @@ def bill_milestones(milestones: pl.DataFrame, projects: pl.DataFrame) -> RunPlan
     """
     known = with_treatment(PROJECTS.read(projects)).with_columns(known=pl.lit(value=True))
     complete = (
-        MILESTONES.read(milestones)
+        MILESTONES.with_optional(MILESTONES.read(milestones))
         .filter(pl.col("completed_on").is_not_null() & (pl.col("status") != "cancelled") & (pl.col("open_amount") != 0))
         .rename({"contract": "own_contract"})
         .join(known, on="project", how="left", validate="m:1")
         .with_columns(pl.coalesce("contract", "own_contract").alias("contract"), pl.col("known").fill_null(value=False))
     )
-    unsigned = pl.col("acceptance_required") & pl.col("accepted_on").is_null()
-    trigger = pl.when("acceptance_required").then(pl.coalesce("accepted_on", "completed_on")).otherwise("completed_on")
-    parts = complete.with_columns(service_on=trigger).with_columns(
+    kept, held = pl.col("retained").fill_null(0), pl.col("facet") == RETENTION
+    split = pl.concat(
+        [
+            # What was billed before is never what is kept back: once no more than that is open, the rest was billed.
+            complete.with_columns(
+                facet=pl.lit(MILESTONE),
+                open_amount=pl.when(pl.col("accepted_on").is_null())
+                .then(pl.col("open_amount") - kept)
+                .when(pl.col("open_amount") <= kept)
+                .then(0)
+                .otherwise("open_amount"),
+            ),
+            complete.filter(kept > 0).with_columns(
+                facet=pl.lit(RETENTION),
+                open_amount=pl.when(pl.col("accepted_on").is_null() | (pl.col("open_amount") <= kept))
+                .then(pl.min_horizontal("open_amount", kept))
+                .otherwise(0),
+            ),
+        ]
+    ).filter((pl.col("open_amount") > 0) | ((kept == 0) & (pl.col("open_amount") != 0)))
+    asks = pl.when(kept > 0).then(held).otherwise("acceptance_required")
+    unsigned = asks & pl.col("accepted_on").is_null()
+    trigger = pl.when(asks).then(pl.coalesce("accepted_on", "completed_on")).otherwise("completed_on")
+    parts = split.with_columns(service_on=trigger).with_columns(
+        tax_rate_ppm=rate_of_day(pl.col("tax_treatment"), pl.col("tax_rate_ppm"), pl.col("service_on")),
         fact=pl.col("gid"),
-        facet=pl.lit("milestone"),
         kind=pl.lit("milestone"),
         source_order=pl.col("sequence"),
         minutes=pl.lit(None, pl.Int64),
@@ -45,18 +72,19 @@ def bill_milestones(milestones: pl.DataFrame, projects: pl.DataFrame) -> RunPlan
             "completed_on",
             "acceptance_required",
             "accepted_on",
+            "retained",
             pl.lit(ROUNDING).alias("rounding"),
         ).struct.json_encode(),
         hold_codes=codes(
             when(~pl.col("known"), "ENTITY_UNMAPPED"),
             when(~pl.col("contract_active"), "CONTRACT_INACTIVE"),
             when(unsigned, "SIGNOFF_MISSING"),
-            when(pl.col("known") & pl.col("tax_treatment").is_null(), "TAX_UNDETERMINED"),
+            pl.when("known").then("tax_hold_code"),
         ),
-        invoice_code=pl.col("key"),
+        invoice_code=pl.when(held).then(pl.format("{}-R", "key")).otherwise("key"),
         invoice_date=pl.col("service_on"),
         period=pl.col("service_on").dt.strftime("%Y-%m"),
         milestone_key=pl.col("key"),
-        milestone_name=pl.col("name"),
+        milestone_name=pl.when(held).then(pl.format("{}, kept back until accepted", "name")).otherwise("name"),
     )
     return assemble(parts, projects)

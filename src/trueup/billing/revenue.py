@@ -27,6 +27,7 @@ from trueup.billing.frames import (
     REVENUE_LINES,
     TERMS,
 )
+from trueup.billing.holds import TAX
 from trueup.billing.obligations import OBLIGATION, allocate, prices, rebate_accrued
 from trueup.billing.rounding import product, rounded
 from trueup.billing.wip import contract_positions, moves
@@ -37,8 +38,8 @@ POSITION = ("contract", "contract_line", "obligation", "legal_entity", "currency
 BILLABLE_NOW = ("on_draft", "invoiced", "credited")
 """Buckets of charges we may bill or have billed: they are earned."""
 
-EARNED_THOUGH_HELD = "TAX_UNDETERMINED"
-"""A charge held for this reason alone is earned: the client owes it, only the tax on it is open."""
+EARNED_THOUGH_HELD = TAX
+"""A charge held for one of these alone is earned: the client owes it, only the tax on it is open."""
 
 BY_CHARGES = ("as_invoiced", "ratable")
 """Methods of a contract line that earn what its charges say: time and expenses, or each month's fee and overage."""
@@ -482,7 +483,7 @@ def _charges(charges: pl.DataFrame, upto: date) -> pl.DataFrame:
 
 def _earned_charges(charges: pl.DataFrame, upto: date) -> pl.DataFrame:
     earned = pl.col("bucket").is_in(BILLABLE_NOW) | (
-        (pl.col("bucket") == "held") & (pl.col("hold_code") == EARNED_THOUGH_HELD)
+        (pl.col("bucket") == "held") & pl.col("hold_code").is_in(EARNED_THOUGH_HELD)
     )
     return EARNINGS.read(charges).filter((pl.col("earned_on") <= upto) & earned)
 

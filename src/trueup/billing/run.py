@@ -10,7 +10,7 @@ from trueup.billing.documents import addressed, top_ups
 from trueup.billing.frames import RunFacts, RunPlan
 from trueup.billing.grouping import assemble
 from trueup.billing.orders import draw_on_orders
-from trueup.billing.tax import with_treatment
+from trueup.billing.tax import OPTIONAL, with_treatment
 from trueup.billing.warnings import warnings_of
 from trueup.kernel.periods import last_day
 
@@ -30,7 +30,7 @@ def plan_run(facts: RunFacts, upto: date, period: str) -> RunPlan:
     seen = facts.read()
     parts = price_facts(seen, upto, period)
     if seen.terms:
-        treated = with_treatment(seen.projects).with_columns(known=pl.lit(value=True))
+        treated = with_treatment(seen.projects).drop(OPTIONAL, strict=False).with_columns(known=pl.lit(value=True))
         parts = pl.concat([parts, top_ups(parts, treated, seen.terms, period)], how="diagonal")
     parts = draw_on_orders(with_outside_reasons(parts, seen), seen.terms)
     dated = addressed(parts, seen.projects, seen.terms, period).with_columns(

@@ -165,7 +165,7 @@ def _with_holds(opened: pl.DataFrame) -> pl.DataFrame:
             when(pl.col("amount") < 0, "CREDIT_DUE"),
             when(pl.col("line_currency") != pl.col("currency"), "CURRENCY_MISMATCH"),
             when(wrong_method, "METHOD_NOT_ALLOWED"),
-            when(pl.col("tax_treatment").is_null(), "TAX_UNDETERMINED"),
+            pl.col("tax_hold_code"),
         )
     )
 

@@ -20,8 +20,8 @@ from trueup.billing.tax_tables import (
 )
 
 __all__ = [
-    "EU", "OPTIONAL", "OUTSIDE_SCOPE", "REVERSE_CHARGE", "Category", "TaxHold", "Treatment", "category_of", "treatment",
-    "vat_id_well_formed", "with_treatment",
+    "EU", "OPTIONAL", "OUTSIDE_SCOPE", "REVERSE_CHARGE", "Category", "TaxHold", "Treatment", "category_of",
+    "rate_of_day", "treatment", "vat_id_well_formed", "with_treatment",
 ]  # fmt: skip
 
 REVERSE_CHARGE = Treatment("reverse_charge", 0, "reverse charge: the customer accounts for the VAT")
@@ -136,6 +136,25 @@ def with_treatment(projects: pl.DataFrame) -> pl.DataFrame:
     )
     judged = _decide(_looked_up(seen))
     return projects.drop(_ANSWERS, strict=False).with_columns(judged.get_columns())
+
+
+def rate_of_day(treatment: pl.Expr, rate: pl.Expr, day: pl.Expr) -> pl.Expr:
+    """Return the rate of a supply by the day of its service: what is billed late is taxed as when it was done.
+
+    treatment  str|null
+    rate       i64|null ppm by the day of the document; kept for what has no standard rate of its own
+    day        date|null of the service
+    Source     VAT Directive art. 63 and 93: the rate is that of the chargeable event.
+    """
+    found = rate
+    for country, rows in STANDARD_RATES.items():
+        if len(rows) == 1:
+            continue
+        then = rate
+        for first, ppm in rows:
+            then = pl.when(day >= first).then(ppm).otherwise(then)
+        found = pl.when(treatment == f"domestic_{country.lower()}").then(then).otherwise(found)
+    return found.cast(pl.Int64)
 
 
 _ANSWERS = ("tax_treatment", "tax_rate_ppm", "tax_hold_code", "tax_reason")

@@ -115,6 +115,7 @@ CATEGORIES: Mapping[str, Category] = {
     "reverse_charge": Category("AE", "VATEX-EU-AE", "Reverse charge", sales_list=True),
     "outside_scope": Category("O", "VATEX-EU-O", "Not subject to VAT", sales_list=False),
     "export": Category("G", "VATEX-EU-G", "Export outside the EU", sales_list=False),
+    "disbursement": Category("E", "VATEX-EU-79-C", "Paid in the name of the customer", sales_list=False),
     "domestic_us": Category("O", "VATEX-EU-O", "Not subject to VAT", sales_list=False),
 }
 """Treatments without tax. Source: EN 16931-1 BT-118 and BT-121; CEF VATEX code list; rules BR-AE-01..10, BR-O-01..14,

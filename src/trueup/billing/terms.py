@@ -172,6 +172,8 @@ class ExpenseRule:
     receipt_threshold  above it a receipt is needed
     policy_limit       above it the line breaks the policy
     recoverable_share  input tax inside the amount that we get back: 0.19 of the net; taken off first
+    daily_rate         a daily allowance: each line is a day, and the client is billed this for it whatever was paid, in
+                       the project's currency and without markup; None bills what was paid
     """
 
     billable: bool | None = None
@@ -181,6 +183,7 @@ class ExpenseRule:
     receipt_threshold: Decimal | None = None
     policy_limit: Decimal | None = None
     recoverable_share: Decimal = Decimal(0)
+    daily_rate: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +209,33 @@ class Payer:
     weight      of the share; shares are weight over the sum of weights
     country     ISO 3166 alpha-2, None when unknown
     has_tax_id  whether a VAT id is known
+    region ...  what tax looks at besides, see `frames.PROJECTS`
     """
 
     bill_to: str
     weight: Decimal
     country: str | None = None
     has_tax_id: bool = False
+    region: str | None = None
+    vat_id: str | None = None
+    vat_id_valid: bool | None = None
+    vat_id_checked_on: date | None = None
+    nexus: bool | None = None
+    state_rate_ppm: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RollOver:
+    """How long minutes of a retainer that were not used may still be.
+
+    months       after their own month
+    cap_minutes  rolled over at one time at most
+    use_first    oldest, or the month's own
+    """
+
+    months: int
+    cap_minutes: int
+    use_first: Literal["oldest", "own"] = "oldest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +265,8 @@ class Terms:
                        period (service month), po
     lines_by           lines of time are apart by these: role, person, week, task, project; the rate always
     payers             see `Payer`; empty for the customer alone
+    roll_over          see `RollOver`; None lets unused minutes of a retainer expire with their month
+    retention_share    of a milestone, kept back until the client has signed
     late_work          redate: work of a closed month goes on the next invoice; hold: it waits
     """
 
@@ -266,6 +292,8 @@ class Terms:
     split_by: tuple[str, ...] = ("project",)
     lines_by: tuple[str, ...] = ("role",)
     payers: tuple[Payer, ...] = ()
+    roll_over: RollOver | None = None
+    retention_share: Decimal = Decimal(0)
     late_work: Literal["redate", "hold"] = "redate"
 
     @property

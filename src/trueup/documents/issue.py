@@ -44,7 +44,7 @@ TREATED: Mapping[str, str] = {
     "exempt": "E",
     "zero_rated": "Z",
 }
-"""Tax treatment -> category; what begins with `domestic` follows its rate."""
+"""Tax treatment -> category; what begins with `domestic` follows its rate, sales tax is charged."""
 
 REASONS: dict[str, tuple[str, str | None]] = {
     "AE": ("Reverse charge: the customer accounts for the VAT", "VATEX-EU-AE"),
@@ -202,6 +202,8 @@ def category_of(treatment: str | None, share: Decimal, country: str) -> str | No
         if share:
             return "S"
         return "O" if country in WITHOUT_VAT else "Z"
+    if treatment.startswith("sales_tax"):
+        return "S"
     return TREATED.get(treatment)
 
 

@@ -11,6 +11,7 @@ from trueup.billing import parts
 from trueup.billing.brakes import Bounds
 from trueup.billing.obligations import Advance, Declaration, Declared
 from trueup.billing.schedules import Schedule
+from trueup.billing.tax_rules import Answer, Service, State, TaxRules, Withholding
 from trueup.billing.terms import (
     Exchange,
     ExpenseRule,
@@ -20,6 +21,7 @@ from trueup.billing.terms import (
     Payer,
     PurchaseOrder,
     RateOrder,
+    RollOver,
     Step,
     TaskCap,
     Terms,
@@ -36,16 +38,18 @@ from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
 from trueup.pipeline import edition
-from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, System, TransferPrice
+from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, Prepayment, System, TransferPrice
 from trueup.processes.reactions import REACTIONS
 from trueup.settings import (
     ContractObligations,
     EntitySettings,
     QuantitySettings,
     ScheduleSettings,
+    ServiceSettings,
     Settings,
     SettingsError,
     SystemSettings,
+    TaxSettings,
     TermsSettings,
 )
 from trueup.store import cursors, embedded, inbox, migrate
@@ -102,7 +106,10 @@ def build(settings: Settings, database: Database) -> House:
     circles = ownership.check_flows(rules, _heard(systems, inward), _told(systems, outward))
     if circles:
         raise Broken("ownership and mappings do not fit: " + "; ".join(circles))
-    house = House(database, systems, inward, outward, rules, firm(settings), list(REACTIONS))
+    known = firm(settings)
+    if known.duplicates == "across_systems" and len(_timed_by(inward)) < 2:
+        known = replace(known, duplicates="ignore")  # one system alone cannot report what another did
+    house = House(database, systems, inward, outward, rules, known, list(REACTIONS))
     _check_numbering(house.firm.entities, rules)
     with database.transaction() as tx:
         for system in systems.values():
@@ -111,6 +118,11 @@ def build(settings: Settings, database: Database) -> House:
         for mapping in inward.values():
             inbox.judge_again(tx, mapping.name, mapping.version)
     return house
+
+
+def _timed_by(inward: Mapping[tuple[str, str], MappingFile]) -> set[str]:
+    """Return the systems that report time."""
+    return {system for (system, _), mapping in inward.items() if mapping.kind == "time_entry"}
 
 
 def paced(manifest: Manifest, configured: SystemSettings) -> Manifest:
@@ -179,6 +191,33 @@ def firm(settings: Settings) -> Firm:
         late_revenue=settings.late_revenue,
         invoice_template=settings.invoice_template,
         entries_per_part=settings.entries_per_part or parts.SIZE,
+        tax=_tax_rules(settings.tax) if settings.tax else None,
+        prepayments=tuple(
+            Prepayment(one.contract, one.legal_entity, one.key, one.received_on, one.currency, one.gross, one.tax)
+            for one in settings.prepayments
+        ),
+        duplicates=settings.duplicates,
+        labour_blocking=frozenset(settings.labour_blocking),
+    )
+
+
+def _tax_rules(said: TaxSettings) -> TaxRules:
+    newest = sorted(said.vat_ids, key=lambda one: one.checked_on)
+    return TaxRules(
+        check_vat_ids=said.check_vat_ids,
+        answers={one.vat_id.replace(" ", "").upper(): Answer(one.valid, one.checked_on) for one in newest},
+        registered_in={code: tuple(one.registered_in) for code, one in said.entities.items()},
+        states={
+            code: {
+                state.state: State(state.presence, None if state.rate is None else int(state.rate * 1_000_000))
+                for state in one.states
+            }
+            for code, one in said.entities.items()
+        },
+        services={_applies_to(one): Service(one.category, one.used_in, one.code) for one in said.services},
+        withholding=tuple(
+            Withholding(one.entity, one.customer, one.rate, one.base, one.valid_from) for one in said.withholding
+        ),
     )
 
 
@@ -232,7 +271,7 @@ def letterhead(entity: EntitySettings) -> Letterhead | None:
     )
 
 
-def _applies_to(one: TermsSettings) -> tuple[str, str]:
+def _applies_to(one: TermsSettings | ServiceSettings) -> tuple[str, str]:
     for scope in ("line", "contract", "package"):
         if key := getattr(one.applies_to, scope):
             return scope, key
@@ -273,6 +312,10 @@ def _terms(name: str, one: TermsSettings) -> Terms:
         split_by=tuple(one.split_by),
         lines_by=tuple(one.lines_by),
         payers=tuple(Payer(payer.customer, payer.share) for payer in one.payers),
+        roll_over=RollOver(one.roll_over.months, int(one.roll_over.cap_hours * 60), one.roll_over.use_first)
+        if one.roll_over
+        else None,
+        retention_share=one.retention_share,
         late_work=one.late_work,
     )
 

@@ -21,7 +21,12 @@ class InvoiceLine(Row):
 
 
 class Invoice(Canonical):
-    """A bill or a credit. The hub makes the draft; number, posting and balance are the ERP's."""
+    """A bill or a credit. The hub makes the draft; number, posting and balance are the ERP's.
+
+    tax_reason  the rule of its tax treatment, for the reader
+    prepaid     of the gross, set off against payments on account; `prepaid_tax` the VAT that was due with them
+    withheld    of the gross, what the customer pays to the tax office instead of to us; the gross stays as it is
+    """
 
     kind = "invoice"
     lifecycle: ClassVar = Lifecycle(
@@ -54,6 +59,10 @@ class Invoice(Canonical):
     period: Month | None = None
     tax_treatment: str | None = None
     tax_rate: Share | None = None
+    tax_reason: str | None = None
+    withheld: Amount | None = None
+    prepaid: Amount | None = None
+    prepaid_tax: Amount | None = None
     net: Amount
     tax: Amount
     gross: Amount

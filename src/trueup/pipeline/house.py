@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import Literal
 
 from trueup.billing import parts
 from trueup.billing.brakes import Bounds
 from trueup.billing.journals import LatePolicy
 from trueup.billing.obligations import Declarations
 from trueup.billing.schedules import Schedule
+from trueup.billing.tax_rules import TaxRules
 from trueup.billing.terms import Terms
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.registry import Connector
@@ -21,6 +23,7 @@ from trueup.store.changes import Event
 from trueup.store.database import Database, Tx
 from trueup.store.numbers import Numbering
 
+Duplicates = Literal["across_systems", "everywhere", "ignore"]
 Reaction = Callable[[Tx, "House", Sequence[Event]], None]
 """Called inside the transaction that told the events: starts processes, writes commands."""
 
@@ -105,6 +108,23 @@ class ListLine:
     valid_to: date | None
 
 
+@dataclass(frozen=True, slots=True)
+class Prepayment:
+    """A payment on account of a contract, before anything was billed for it.
+
+    gross  paid, tax included
+    tax    VAT within it, due when the money came; 0 where it carried none
+    """
+
+    contract: str
+    entity: str
+    key: str
+    received_on: date
+    currency: str
+    gross: Decimal
+    tax: Decimal = Decimal(0)
+
+
 @dataclass(frozen=True)
 class Firm:
     """The firm's own rules, from its workspace.
@@ -116,6 +136,10 @@ class Firm:
     late_revenue  what becomes of revenue for services of a closed month
     invoice_template  the firm's own Typst text for invoices; None takes ours
     entries_per_part  time entries a worker holds at a time; a larger billing run is carried out in parts
+    tax         what it says about tax; None for the general rule alone
+    prepayments payments on account
+    duplicates  which entries that say the same wait for a decision: from two systems, any two, or none
+    labour_blocking  labour checks that hold the day's work
     """
 
     name: str
@@ -131,6 +155,10 @@ class Firm:
     late_revenue: LatePolicy = "next_open_period"
     invoice_template: str | None = None
     entries_per_part: int = parts.SIZE
+    tax: TaxRules | None = None
+    prepayments: Sequence[Prepayment] = ()
+    duplicates: Duplicates = "across_systems"
+    labour_blocking: frozenset[str] = frozenset()
 
     @property
     def letterheads(self) -> Mapping[str, Letterhead]:

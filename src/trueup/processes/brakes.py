@@ -103,7 +103,7 @@ _FIXED = """
     group by contract, service_on
 """
 _CLOSED = """
-    select legal_entity, period from runs
+    select distinct legal_entity, period from runs
     where kind = 'month_end' and state = 'done' and legal_entity = %(entity)s and period is not null
 """
 _RELEASED = """

@@ -378,10 +378,10 @@ def _make(
     month = open_month(tx, body["legal_entity"], body["period"] or str(body["invoice_date"])[:7])
     day = max(last_day(month), date.fromisoformat(str(body["invoice_date"])))
     kept = (
-        "customer", "contract", "project", "legal_entity", "currency", "tax_treatment", "tax_rate",
+        "customer", "contract", "project", "legal_entity", "currency", "tax_treatment", "tax_rate", "tax_reason",
     )  # fmt: skip
     made = {
-        **{name: body[name] for name in kept}, **values, "code": code, "invoice_type": "credit", "corrects": invoice.gid,
+        **{name: body.get(name) for name in kept}, **values, "code": code, "invoice_type": "credit", "corrects": invoice.gid,
         "invoice_date": day, "period": month, "balance": values["gross"], "status": "draft",
     }  # fmt: skip
     author(tx, house, [("invoice", gid, made)], actor=by)

@@ -14,7 +14,7 @@ from trueup.kernel.ids import derive, kind_of
 from trueup.kernel.money import from_units
 from trueup.pipeline.house import House
 from trueup.pipeline.ingest import author
-from trueup.processes import corrections, decided
+from trueup.processes import corrections, decided, prepaid, tax_facts
 from trueup.processes.commands import commands, keys
 from trueup.store import changes, deliveries, holds, ledger, objects
 from trueup.store.changes import Event
@@ -245,6 +245,8 @@ def _draft(tx: Tx, house: House, plan: RunPlan, documents: Mapping[str, str], pr
                 "charge_kind": row["charge_kind"],
             }
         )
+    withheld = tax_facts.withheld(tx, house.firm, plan.invoices)
+    advances = prepaid.set_off(tx, house.firm, plan)
     items = []
     for row in plan.invoices.iter_rows(named=True):
         currency = row["currency"]
@@ -261,6 +263,10 @@ def _draft(tx: Tx, house: House, plan: RunPlan, documents: Mapping[str, str], pr
             "period": row["period"],
             "tax_treatment": row["tax_treatment"],
             "tax_rate": format(Decimal(row["tax_rate_ppm"]) / 1_000_000, "f"),
+            "tax_reason": row["tax_reason"],
+            "withheld": _text(withheld[row["code"]], currency) if row["code"] in withheld else None,
+            "prepaid": _text(advances[row["code"]].gross, currency) if row["code"] in advances else None,
+            "prepaid_tax": _text(advances[row["code"]].tax, currency) if row["code"] in advances else None,
             "net": _text(row["net"], currency),
             "tax": _text(row["tax"], currency),
             "gross": _text(row["gross"], currency),

@@ -4,6 +4,7 @@ Starts on   a person's question; nothing is written
 Ends with   drafts, lines, holds, warnings and totals
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -13,7 +14,7 @@ from trueup.billing.run import plan_run
 from trueup.kernel.money import from_units
 from trueup.kernel.periods import last_day
 from trueup.pipeline.house import House
-from trueup.processes import decided
+from trueup.processes import decided, prepaid
 from trueup.processes.brakes import braked
 from trueup.processes.facts import count_entries, run_facts
 from trueup.store import ledger, objects, periods
@@ -27,7 +28,7 @@ def preview(house: House, period: str, entity: str) -> dict[str, Any]:
 
     Returns   done (the month was billed already: a run would do nothing), closed, parts,
               totals    by currency: invoices, net, tax, gross, held
-              invoices  code, bill_to, customer, project, project_code, dates, tax, amounts
+              invoices  code, bill_to, customer, project, project_code, dates, tax, amounts, prepaid (set off) or None
               lines     by invoice, with their currency
               holds     code, scope, project_code, amount, minutes, sentence
               warnings  code, project_code, sentence; stop nothing
@@ -36,11 +37,13 @@ def preview(house: House, period: str, entity: str) -> dict[str, Any]:
     with house.database.transaction() as tx:
         parts = parts_for(count_entries(tx, entity, last_day(period)), house.firm.entries_per_part)
         plans = []
+        advances: dict[str, prepaid.SetOff] = {}
         for part in parts:
             facts = run_facts(tx, house.firm, entity, last_day(period), period, part)
             plan = braked(tx, house.firm, plan_run(facts, last_day(period), period), facts, entity)
             plan = decided.adjusted(tx, plan, entity)
             named = facts.projects.select("project", project_code="code", priced_in="currency")
+            advances |= prepaid.set_off(tx, house.firm, plan)
             plans.append((plan.invoices, plan.invoice_lines, plan.holds, plan.warnings, named))
         invoices, lines, holds, warnings, projects = (pl.concat(frames) for frames in zip(*plans, strict=True))
         run = ledger.run_of(tx, f"{period}/{entity}/billing")
@@ -51,7 +54,7 @@ def preview(house: House, period: str, entity: str) -> dict[str, Any]:
             "closed": periods.is_closed(tx, entity, period),
             "parts": len(parts),
             "totals": _totals(invoices, holds),
-            **_named(tx, invoices, lines, holds, warnings, projects),
+            **_named(tx, invoices, lines, holds, warnings, projects, advances),
         }
 
 
@@ -71,7 +74,8 @@ def _totals(invoices: pl.DataFrame, holds: pl.DataFrame) -> dict[str, Row]:
 
 
 def _named(
-    tx: Tx, invoices: pl.DataFrame, lines: pl.DataFrame, holds: pl.DataFrame, warnings: pl.DataFrame, projects: pl.DataFrame
+    tx: Tx, invoices: pl.DataFrame, lines: pl.DataFrame, holds: pl.DataFrame, warnings: pl.DataFrame,
+    projects: pl.DataFrame, advances: Mapping[str, prepaid.SetOff],
 ) -> dict[str, list[Row]]:  # fmt: skip
     """Return the rows with names and in major units, each list in an order of its own."""
     customers = objects.load(tx, sorted(set(invoices["bill_to"].drop_nulls())))
@@ -92,6 +96,9 @@ def _named(
                 **major(row, row["currency"], "net", "tax", "gross"),
                 "customer": customers[row["bill_to"]].body["name"] if row["bill_to"] in customers else None,
                 "project_code": code(row["project"]),
+                "prepaid": from_units(advances[row["code"]].gross, row["currency"])
+                if row["code"] in advances
+                else None,
             }
             for row in invoices.sort("code").iter_rows(named=True)
         ],

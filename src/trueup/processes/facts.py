@@ -12,8 +12,11 @@ from trueup.billing.frames import ENTRIES, EXPENSES, FX_RATES, PROJECTS, RATES, 
 from trueup.billing.parts import WHOLE, Part
 from trueup.billing.terms import Terms, terms_for
 from trueup.kernel.money import from_units, to_units
-from trueup.kernel.periods import next_month
+from trueup.kernel.periods import last_day, next_month
 from trueup.pipeline.house import Firm
+from trueup.processes import tax_facts
+from trueup.processes.retainer_facts import with_roll_over
+from trueup.processes.suspects import suspects
 from trueup.store import adjustments, ledger, objects
 from trueup.store.database import Tx, array
 from trueup.store.objects import Held
@@ -27,19 +30,20 @@ def run_facts(tx: Tx, firm: Firm, entity: str, upto: date, period: str, part: Pa
     rates = rates_of(tx, projects["contract"].unique().to_list())
     asked = {"projects": array(projects["project"]), "upto": upto}
     ready = ~pl.col("gid").is_in(adjustments.postponed(tx, entity, upto))
+    entries = _frame(tx, ENTRIES, _ENTRIES, asked).filter(ready)
     facts = RunFacts(
-        entries=_frame(tx, ENTRIES, _ENTRIES, asked).filter(ready),
+        entries=entries,
         expenses=_frame(tx, EXPENSES, _EXPENSES, asked).filter(ready),
         projects=projects,
         rates=pl.concat([rates, _list_card(firm)], how="diagonal") if firm.list_rates else rates,
-        stops=_stops(tx, entity),
+        stops=pl.concat([_stops(tx, entity), suspects(tx, firm, entity, entries, upto)]),
     )
     return _with_terms(tx, firm, entity, period, facts) if firm.terms else facts
 
 
 def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -> RunFacts:
     """Add the terms of each project, with what is used of their limits, and the columns only terms look at."""
-    terms = terms_of(tx, firm, entity)
+    terms = terms_of(tx, firm, entity, last_day(period))
     params = {"entity": entity, "period": period}
     tasks = ledger.frame(
         tx,
@@ -80,7 +84,9 @@ def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -
         expenses=facts.expenses.drop("currency_spent", "allocated_amount", strict=False).join(
             spent, on="gid", how="left"
         ),
-        projects=facts.projects.drop("period_billed", strict=False).join(billed, on="project", how="left"),
+        projects=with_roll_over(
+            tx, facts.projects.drop("period_billed", strict=False).join(billed, on="project", how="left"), terms, period
+        ),
         terms=terms,
         fx_rates=pl.DataFrame(
             [(fx.base, fx.quote, fx.purpose, fx.on, int(fx.rate.scaleb(8)), fx.source) for fx in firm.fx_rates],
@@ -91,8 +97,12 @@ def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -
     )
 
 
-def terms_of(tx: Tx, firm: Firm, entity: str) -> dict[str, Terms]:
-    """Return the terms of each project of a legal entity, less what is used of orders and caps."""
+def terms_of(tx: Tx, firm: Firm, entity: str, on: date | None = None) -> dict[str, Terms]:
+    """Return the terms of each project of a legal entity, less what is used of orders and caps.
+
+    on  day of the documents, for what tax looks at of several payers; None where nothing is taxed
+    """
+    liable = tax_facts.nexus_of(tx, firm, entity, on) if on else {}
     projects = objects.of_kind(tx, "project", {"legal_entity": entity})
     contracts = objects.load(tx, {project.body["contract"] for project in projects})
     drawn = _drawn(tx, entity)
@@ -121,13 +131,22 @@ def terms_of(tx: Tx, firm: Firm, entity: str) -> dict[str, Terms]:
                 ends_on=_date(contract.body["ends_on"]),
             ),
             payers=tuple(
-                replace(payer, country=known.body["country"], has_tax_id=bool(known.body["tax_id"]))
+                replace(
+                    payer,
+                    country=known.body["country"],
+                    has_tax_id=bool(known.body["tax_id"]),
+                    **_payer(tax_facts.buyer(firm, entity, known, liable)),
+                )
                 if (known := customers.get(payer.bill_to))
                 else payer
                 for payer in terms.payers
             ),
         )
     return found
+
+
+def _payer(buyer: Mapping[str, Any]) -> dict[str, Any]:
+    return {"region" if name == "buyer_region" else name: value for name, value in buyer.items()}
 
 
 def _drawn(tx: Tx, entity: str) -> dict[tuple[str, str, str], int]:
@@ -148,7 +167,7 @@ def _drawn(tx: Tx, entity: str) -> dict[tuple[str, str, str], int]:
 
 def _closed(tx: Tx, entity: str) -> list[str]:
     rows = tx.rows(
-        "select period from runs where kind = 'month_end' and state = 'done' and legal_entity = %s order by period",
+        "select distinct period from runs where kind = 'month_end' and state = 'done' and legal_entity = %s order by period",
         (entity,),
     )
     return [row["period"] for row in rows]
@@ -347,7 +366,8 @@ def _projects(tx: Tx, firm: Firm, projects: Sequence[Held], period: str) -> pl.D
         )
         for project in projects
     ]
-    return pl.DataFrame(rows, schema=_plain_columns(PROJECTS, "credit_hold"), orient="row")
+    frame = pl.DataFrame(rows, schema=_plain_columns(PROJECTS, "credit_hold"), orient="row")
+    return tax_facts.with_supplies(tx, firm, frame, contracts, customers, period)
 
 
 def _used(tx: Tx, projects: Sequence[str], period: str) -> dict[str, dict[str, Any]]:

@@ -16,10 +16,11 @@ import polars as pl
 from trueup import engine
 from trueup.billing.frames import MILESTONES
 from trueup.billing.milestones import bill_milestones
+from trueup.billing.terms import terms_for
 from trueup.kernel.errors import Busy
-from trueup.kernel.money import to_units
+from trueup.kernel.money import round_money, to_units
 from trueup.kernel.periods import month_of
-from trueup.pipeline.house import House
+from trueup.pipeline.house import Firm, House
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import projects_of
 from trueup.processes.late_facts import in_open_month
@@ -45,11 +46,11 @@ def bill(house: House, gid: str, process: str) -> dict[str, Any]:
         project = objects.one(tx, milestone.body["project"] or "")
         if project is None:
             return {"waits": "its project"}
-        if entity != project.body["legal_entity"]:
+        if entity is None or entity != project.body["legal_entity"]:
             raise Busy(f"the project of {milestone.body['code']} changed while it was billed; plan again", 1)
         day = _done_on(milestone)
         projects = projects_of(tx, house.firm, entity, month_of(day))
-        plan = bill_milestones(_frame(tx, milestone), projects.filter(pl.col("project") == project.gid))
+        plan = bill_milestones(_frame(tx, house.firm, milestone), projects.filter(pl.col("project") == project.gid))
         plan = in_open_month(tx, plan, entity)
         run = f"{month_of(day)}/{milestone.body['code']}/milestone"
         figures = carry_out(tx, house, plan, run, process, entity, [])
@@ -69,8 +70,10 @@ def _done_on(milestone: Held) -> date:
     return date.fromisoformat(milestone.body["accepted_on"] or milestone.body["completed_on"])
 
 
-def _frame(tx: Tx, milestone: Held) -> pl.DataFrame:
+def _frame(tx: Tx, firm: Firm, milestone: Held) -> pl.DataFrame:
     body = milestone.body
+    amount = to_units(Decimal(body["amount"]), body["currency"])
+    retained = round_money(Decimal(body["amount"]) * _retention(tx, firm, milestone), body["currency"])
     billed = tx.value(
         """
         select (coalesce((select sum(amount) from charges where fact = %(fact)s), 0)
@@ -87,13 +90,23 @@ def _frame(tx: Tx, milestone: Held) -> pl.DataFrame:
         body["project"],
         body["line_key"],
         body["sequence"],
-        to_units(Decimal(body["amount"]), body["currency"]) - billed,
+        amount - billed,
         body["acceptance_required"],
         _day(body["completed_on"]),
         _day(body["accepted_on"]),
         milestone.status,
+        to_units(retained, body["currency"]) or None,
     )
     return pl.DataFrame([row], schema={name: column.dtype for name, column in MILESTONES.columns.items()}, orient="row")
+
+
+def _retention(tx: Tx, firm: Firm, milestone: Held) -> Decimal:
+    contract = objects.one(tx, milestone.body["contract"])
+    lines = contract.body["lines"] if contract else []
+    line = next((line for line in lines if line["key"] == milestone.body["line_key"]), None)
+    if contract is None or line is None or not firm.terms:
+        return Decimal(0)
+    return terms_for(firm.terms, line["key"], contract.body["code"], line["package"]).retention_share
 
 
 def _day(text: str | None) -> date | None:

@@ -2,10 +2,12 @@
 
 Starts on   a month end of a legal entity (a person, the API, the schedule), after the month's drafts were posted
 Ends with   positions and margins frozen for the month, balanced journals expected in the ERP, period.closed
-Undo        the next month's difference: a position is a function of the facts, so a correction books itself
+Undo        the next month's difference: a position is a function of the facts, so a correction books itself; a month
+            that was reopened, and is the last, is booked again by what changed, in journals of its own
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -51,7 +53,7 @@ from trueup.processes.facts import lines_with_orders, main_line, run_facts
 from trueup.processes.obligation_facts import advances_of, obligation_facts
 from trueup.store import acts, changes, deliveries, ledger, objects, periods
 from trueup.store.changes import Event
-from trueup.store.database import Tx
+from trueup.store.database import Tx, array
 from trueup.store.objects import Held
 
 
@@ -66,25 +68,32 @@ def start(tx: Tx, period: str, entity: str) -> str:
     return engine.start(tx, "month_end", f"{period}/{entity}", period, entity)
 
 
-def close(house: House, period: str, entity: str, process: str) -> dict[str, Any]:
-    """Freeze the month's positions and margins and ask the ERP for the journals; doing it twice does it once."""
-    run = f"{period}/{entity}/month_end"
+def close(house: House, period: str, entity: str, process: str, revision: int = 1) -> dict[str, Any]:
+    """Freeze the month's positions and margins and ask the ERP for the journals; doing it twice does it once.
+
+    revision  above 1 for a month that was reopened: what it booked stands, and the difference is booked beside it
+    """
+    run = f"{period}/{entity}/month_end" + (f"/{revision}" if revision > 1 else "")
     with house.database.transaction() as tx:
         if not ledger.begin_run(tx, run, "month_end", entity, period):
             return {"run": run, "already": "done"}
         acts.happened(tx, "month_end", (period, entity), house.edition, entity=entity)
         periods.require_open(tx, entity, period, "the month end")
         _check_order(tx, entity, period)
-        revenue, unclear = _revenue(tx, house, entity, period)
+        again = revision > 1 and _is_booked(tx, entity, period)
+        mark = f"-R{revision}" if again else ""
+        revenue, unclear = _revenue(tx, house, entity, period, since=period if again else previous_month(period))
         split = by_origin(revenue.lines, revenue.origins, _query(tx, ORIGINS, _BOOKED, {"entity": entity}), period)
         _check_late(tx, house, split, entity, period)
         labour, problems = _labour(tx, entity, period)
-        journals = plan_journals(revenue.contracts, labour, period)
+        journals = plan_journals(revenue.contracts, labour, period, mark)
+        if again:
+            revenue = _set_aside(tx, revenue, entity, period)
         _freeze(tx, revenue, entity, period)
         _margins(tx, entity, period, revenue, labour)
         _schedules(tx, house, revenue, entity, period, process)
         _journals(tx, house, journals, period, process)
-        _post(tx, journals, split, entity, period)
+        _post(tx, journals, split, entity, period, mark)
         _advances(tx, house, revenue, entity, period)
         figures = {
             "contracts": revenue.contracts.height,
@@ -92,9 +101,38 @@ def close(house: House, period: str, entity: str, process: str) -> dict[str, Any
             "problems": [*unclear, *revenue.problems, *problems, *journals.problems],
         }
         ledger.end_run(tx, run, figures)
-        closed = Event(f"period.closed/{period}/{entity}", "period.closed", entity, "legal_entity", {"code": period})
+        key = f"period.closed/{period}/{entity}" + (f"/booked{mark}" if again else "")
+        closed = Event(key, "period.closed", entity, "legal_entity", {"code": period})
         house.react(tx, changes.tell(tx, [closed]))
         return {"run": run, **figures}
+
+
+def _is_booked(tx: Tx, entity: str, period: str) -> bool:
+    """Say whether the month was booked before: its first closing is a run of its own."""
+    sql = "select exists (select from runs where run = %s and state = 'done')"
+    return bool(tx.value(sql, (f"{period}/{entity}/month_end",)))
+
+
+def _set_aside(tx: Tx, revenue: RevenuePlan, entity: str, period: str) -> RevenuePlan:
+    """Let the positions of a month that is booked again make room; what they told of changed estimates is kept."""
+    told = tx.rows(
+        """
+        delete from positions where legal_entity = %s and period = %s
+        returning contract, line_key as contract_line, obligation, estimate_change as told
+        """,
+        (entity, period),
+    )
+    tx.run(
+        "delete from advance_positions where period = %s and contract = any(%s::text[])",
+        (period, array(sorted({row["contract"] for row in told}))),
+    )
+    keys = ("contract", "contract_line", "obligation")
+    schema = {**dict.fromkeys(keys, pl.String), "told": pl.Int64}
+    before = pl.DataFrame(told, schema=schema)
+    lines = revenue.lines.join(before, on=keys, how="left", maintain_order="left").with_columns(
+        estimate_change=pl.col("estimate_change") + pl.col("told").fill_null(0)
+    )
+    return replace(revenue, lines=lines.drop("told"))
 
 
 def _check_order(tx: Tx, entity: str, period: str) -> None:
@@ -155,7 +193,7 @@ _DOCUMENTS_BOOKED = """
 """
 
 
-def _post(tx: Tx, plan: JournalPlan, split: pl.DataFrame, entity: str, period: str) -> None:
+def _post(tx: Tx, plan: JournalPlan, split: pl.DataFrame, entity: str, period: str, mark: str) -> None:
     """Write the subledger: the month's journals by obligation and month of service, and what documents book."""
     totals = [
         (row["contract"], entity, row["currency"], to_units(row["net"], row["currency"]), to_units(row["tax"], row["currency"]))
@@ -163,7 +201,7 @@ def _post(tx: Tx, plan: JournalPlan, split: pl.DataFrame, entity: str, period: s
     ]  # fmt: skip
     booked = _query(tx, DOCUMENT_TOTALS, _DOCUMENTS_BOOKED, {"entity": entity})
     documents = document_changes(_frame(totals, DOCUMENT_TOTALS), booked)
-    tx.copy("revenue_postings", tuple(POSTINGS.columns), postings(plan, split, documents, period).rows())
+    tx.copy("revenue_postings", tuple(POSTINGS.columns), postings(plan, split, documents, period, mark).rows())
 
 
 def _advances(tx: Tx, house: House, revenue: RevenuePlan, entity: str, period: str) -> None:
@@ -186,7 +224,7 @@ def _query(tx: Tx, shape: Shape, sql: Any, params: Mapping[str, Any]) -> pl.Data
     return ledger.frame(tx, sql, params, {name: column.dtype for name, column in shape.columns.items()})
 
 
-def _revenue(tx: Tx, house: House, entity: str, period: str) -> tuple[RevenuePlan, tuple[str, ...]]:
+def _revenue(tx: Tx, house: House, entity: str, period: str, since: str) -> tuple[RevenuePlan, tuple[str, ...]]:
     upto = last_day(period)
     lines, milestones = _lines(tx, house, entity)
     declared, unclear = _obligations(tx, house, entity, upto)
@@ -198,7 +236,7 @@ def _revenue(tx: Tx, house: House, entity: str, period: str) -> tuple[RevenuePla
         posted=_query(tx, POSTED, _POSTED, {"entity": entity}),
         declared=declared,
     )
-    previous = _query(tx, LINE_POSITIONS, _PREVIOUS, {"entity": entity, "period": previous_month(period)})
+    previous = _query(tx, LINE_POSITIONS, _PREVIOUS, {"entity": entity, "period": since})
     return recognise(facts, upto, previous), unclear
 
 
@@ -463,8 +501,18 @@ def _margins(tx: Tx, entity: str, period: str, revenue: RevenuePlan, labour: pl.
         )
         for project in objects.of_kind(tx, "project", {"legal_entity": entity})
     ]
+    before = {
+        row["project"]: row
+        for row in tx.rows("delete from margins where legal_entity = %s and period = %s returning *", (entity, period))
+    }
     columns = ("project", "period", "legal_entity", "currency", "recognised", "labour", "expense", "minutes")
-    tx.copy("margins", columns, rows)
+    added = [
+        (*row[:4], *(value + before[row[0]][name] for name, value in zip(columns[4:], row[4:], strict=True)))
+        if row[0] in before
+        else row
+        for row in rows
+    ]
+    tx.copy("margins", columns, added)
 
 
 def _schedules(tx: Tx, house: House, revenue: RevenuePlan, entity: str, period: str, process: str) -> None:
@@ -487,7 +535,7 @@ def _schedules(tx: Tx, house: House, revenue: RevenuePlan, entity: str, period: 
             "deferred": _text(max(0, -open_value), row["currency"]),
             "unbilled": _text(max(0, open_value), row["currency"]),
         }
-        before = held[gid].body["periods"] if gid in held else []
+        before = [one for one in held[gid].body["periods"] if one["period"] != period] if gid in held else []
         values = {
             "contract": row["contract"],
             "line_key": row["contract_line"],

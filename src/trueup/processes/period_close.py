@@ -240,12 +240,13 @@ def stop_when_blocked(house: House, period: str, entity: str, revision: str) -> 
 
 
 def book_revenue(house: House, period: str, entity: str, revision: str, attempt: str) -> dict[str, Any]:
-    """Book the month's revenue, cost and margin: the month end itself, which is done once."""
+    """Book the month's revenue, cost and margin: once, and once more by what changed for each time it was reopened."""
+    again = "" if revision == "1" else f"/{revision}"
     try:
-        done = month_end.close(house, period, entity, f"month_end/{period}/{entity}")
+        done = month_end.close(house, period, entity, f"month_end/{period}/{entity}{again}", int(revision))
         problems = list(done.get("problems", ()))
         said = (
-            "The month's revenue was booked before; what changed since books itself with the next open month."
+            "The month's revenue was booked before."
             if "already" in done
             else f"Revenue and cost were booked: {_count(len(done['journals']), 'journal', 'journals')}."
         )

@@ -105,6 +105,7 @@ def material(tx: Tx, identifier: str) -> Material | None:
         starts_on=min(days, default=None),
         ends_on=max(days, default=None),
         entries=counts,
+        prepaid=Decimal(body["prepaid"]) if body.get("prepaid") else None,
     )
     return Material(invoice, Customer.model_validate(customer.body), around, charges)
 

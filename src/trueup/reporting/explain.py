@@ -201,6 +201,9 @@ class Explained:
     open_here: Decimal
     tax_treatment: str | None
     tax_rate: Decimal | None
+    tax_reason: str | None
+    withheld: Decimal | None
+    prepaid: Decimal | None
     lines: tuple[ExplainedLine, ...]
     checks: tuple[Check, ...]
     corrects: Correction | None
@@ -280,6 +283,9 @@ def explain(tx: Tx, gid: str, *, cost: bool = False) -> Explained | None:
         open_here,
         body["tax_treatment"],
         None if body["tax_rate"] is None else Decimal(body["tax_rate"]),
+        body.get("tax_reason"),
+        Decimal(body["withheld"]) if body.get("withheld") else None,
+        Decimal(body["prepaid"]) if body.get("prepaid") else None,
         lines,
         tuple(_checks(body, lines, currency, balance, open_here)),
         _correction(corrects) if corrects else None,

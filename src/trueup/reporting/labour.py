@@ -9,7 +9,7 @@ import polars as pl
 from trueup.billing.labour import PEOPLE, TIMES, labour_findings, public_holidays, worst_first
 from trueup.billing.labour_packs import PACKS
 from trueup.kernel.periods import first_day, last_day
-from trueup.store import ledger
+from trueup.store import working_time
 from trueup.store.database import Tx
 
 SENTENCES: Mapping[str, str] = {
@@ -68,11 +68,7 @@ def labour_checks(
     """
     first, last = first_day(period), last_day(period)
     employers = [code for code in countries if entity in (None, code)]
-    staff = ledger.frame(
-        tx, _STAFF, {"employers": employers},
-        {"resource": pl.String, "person": pl.String, "legal_entity": pl.String, "hired_on": pl.Date,
-         "terminated_on": pl.Date, "locked": pl.String},
-    )  # fmt: skip
+    staff = working_time.staff(tx, employers)
     locked = [None if month is None else last_day(month) for month in staff["locked"]]
     people = PEOPLE.write(
         staff.with_columns(
@@ -82,10 +78,7 @@ def labour_checks(
         if staff.height
         else staff
     )
-    entries = ledger.frame(
-        tx, _ENTRIES, {"first": first - timedelta(weeks=WEEKS_BEFORE), "last": last, "employers": employers},
-        {"fact": pl.String, "resource": pl.String, "worked_on": pl.Date, "minutes": pl.Int64, "fresh": pl.Boolean},
-    )  # fmt: skip
+    entries = working_time.times(tx, employers, first - timedelta(weeks=WEEKS_BEFORE), last)
     # An entry of a closed month is late only when it came after the closing; all others were there in time.
     off = public_holidays({(country, None) for country in people["country"].unique()}, {first.year})
     found = labour_findings(TIMES.write(entries), people, PACKS, today, off=off)
@@ -100,26 +93,3 @@ def labour_checks(
         LabourFinding(**row, sentence=SENTENCES[row["check"]].format(figure=row["figure"], limit=row["limit"]))
         for row in kept.iter_rows(named=True)
     ]
-
-
-_STAFF = """
-    select o.gid, o.body ->> 'name', o.body ->> 'legal_entity', (o.body ->> 'hired_on')::date,
-        (o.body ->> 'terminated_on')::date, r.period
-    from objects o
-    left join (
-        select legal_entity, max(period) as period from runs where kind = 'month_end' and state = 'done'
-        group by legal_entity) r on r.legal_entity = o.body ->> 'legal_entity'
-    where o.kind = 'resource' and o.body ->> 'legal_entity' = any(%(employers)s::text[]) and o.tombstone is null
-    order by o.gid
-"""
-_ENTRIES = """
-    select t.gid, t.resource, t.worked_on, t.minutes::bigint, coalesce(t.created_at > r.ended_at, false)
-    from time_entries t
-    join objects o on o.gid = t.resource
-    left join (
-        select legal_entity, period, max(ended_at) as ended_at from runs where kind = 'month_end' and state = 'done'
-        group by legal_entity, period) r
-        on r.legal_entity = o.body ->> 'legal_entity' and r.period = to_char(t.worked_on, 'YYYY-MM')
-    where t.worked_on between %(first)s and %(last)s and t.tombstone is null and t.status <> 'rejected'
-        and o.body ->> 'legal_entity' = any(%(employers)s::text[])
-"""

@@ -74,6 +74,7 @@ TITLES = {
     "CURRENCY_MISMATCH": "Currency differs from the entity's",
     "PACKAGE_UNKNOWN": "Package not in the price book",
     "METHOD_NOT_ALLOWED": "Billing method not allowed",
+    "VAT_ID_INVALID": "VAT id not valid",
     "TAX_UNDETERMINED": "Tax not determined",
     "CHANGE_ORDER_PENDING": "Change order waits for its deal",
     "MANUAL": "Needs a decision",

@@ -5,14 +5,14 @@ Amounts are major units. The result holds sets of tuples, so that the order of r
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any
 
 from trueup.billing.frames import RunFacts, RunPlan
-from trueup.billing.holds import REASONS
+from trueup.billing.holds import REASONS, TAX
 from trueup.billing.reference.measuring import (
     charged_minutes,
     final_rate,
@@ -21,8 +21,10 @@ from trueup.billing.reference.measuring import (
     rate_for,
     worth,
 )
-from trueup.billing.tax import Treatment, treatment
-from trueup.billing.terms import PLAIN, Exchange, ExpenseRule, PurchaseOrder, Terms
+from trueup.billing.reference.tax import Supply, rate_on, treatment_of
+from trueup.billing.tax import Treatment
+from trueup.billing.tax_tables import TaxHold
+from trueup.billing.terms import PLAIN, Exchange, ExpenseRule, Payer, PurchaseOrder, Terms
 from trueup.kernel.money import from_units, minor_digits, round_money, to_units
 from trueup.kernel.periods import first_day, last_day, month_of
 
@@ -160,8 +162,41 @@ def strays(entry: Row, projects: dict[str, Row]) -> Iterator[Part]:
 def blocked(project: Row, *middle: str) -> list[str]:
     """Reasons of the project around those of the fact."""
     inactive = [] if project["contract_active"] else ["CONTRACT_INACTIVE"]
-    known = treatment(project["seller_country"], project["buyer_country"], project["buyer_has_tax_id"])
-    return inactive + list(middle) + ([] if isinstance(known, Treatment) else ["TAX_UNDETERMINED"])
+    known = treatment_of(supply(project))
+    return inactive + list(middle) + ([] if isinstance(known, Treatment) else [known.code])
+
+
+SUPPLY = tuple(one.name for one in fields(Supply))
+
+
+def supply(project: Row, payer: Payer | None = None) -> Supply:
+    """What the project's client, or one of several who pay, buys."""
+    said = {name: project[name] for name in SUPPLY if project.get(name) is not None}
+    if payer is not None:
+        said = {name: value for name, value in said.items() if name not in OF_BUYER} | {
+            "buyer_country": payer.country, "buyer_has_tax_id": payer.has_tax_id, "buyer_region": payer.region,
+            "vat_id": payer.vat_id, "vat_id_valid": payer.vat_id_valid, "vat_id_checked_on": payer.vat_id_checked_on,
+            "nexus": payer.nexus, "state_rate_ppm": payer.state_rate_ppm,
+        }  # fmt: skip
+    return Supply(**{"buyer_country": None, **said, "registered_in": tuple(said.get("registered_in", ()))})
+
+
+OF_BUYER = (
+    "buyer_country", "buyer_has_tax_id", "buyer_region", "vat_id", "vat_id_valid", "vat_id_checked_on", "nexus",
+    "state_rate_ppm",
+)  # fmt: skip
+
+
+def taxed(part: Part, project: Row) -> tuple[Treatment | TaxHold, int]:
+    """Say how a part is taxed: by the treatment of who pays it, at the rate of the day; and the document's own rate."""
+    if part.agent:
+        return Treatment("disbursement", 0, "Paid in the name of the customer"), 0
+    payers = project["terms"].payers
+    known = treatment_of(supply(project, payers[part.payer - 1] if payers else None))
+    if not isinstance(known, Treatment) or not known.name.startswith("domestic_"):
+        return known, getattr(known, "rate_ppm", 0)
+    then = rate_on(known.name.removeprefix("domestic_").upper(), part.service_on)
+    return (known if then is None else replace(known, rate_ppm=then)), known.rate_ppm
 
 
 def time_part(entry: Row, minutes: int, offset: int, amount: Decimal, project: Row) -> Part:
@@ -186,7 +221,8 @@ def time_parts(entries: list[Row], project: Row, rates: list[Row], facts: RunFac
     """All time of one project: caps and included minutes are used up entry by entry."""
     included_left = project["included_minutes"]
     if included_left is not None:
-        included_left = max(0, included_left - project["period_included_used"])
+        rolled = project.get("rolled_minutes") or 0
+        included_left = max(0, included_left + rolled - project["period_included_used"])
     waiting_last = sorted(entries, key=lambda row: row["status"] != "approved")
     by_rate = []
     for entry in waiting_last if project["method"] == "retainer" else entries:
@@ -441,7 +477,7 @@ def top_up(parts: Sequence[Part], project: Row, period: str) -> Iterator[Part]:
             project=project["project"],
             amount=missing,
             currency=project["currency"],
-            holds=[code for code in blocked(project) if code == "TAX_UNDETERMINED"],
+            holds=[code for code in blocked(project) if code in TAX],
             line="3-minimum",
             service_on=end,
         )
@@ -504,6 +540,8 @@ def price_expense(part: Part, expense: Row, project: Row, rule: ExpenseRule, fac
         return rounded_half_up(exact, currency)
 
     def value(units: int) -> Decimal:
+        if rule.daily_rate is not None:
+            return rule.daily_rate * ((units > 0) - (units < 0))
         net = exchanged(units, rule.recoverable_share)
         markup = round_money(net * markup_share, currency)
         limit = rule.markup_cap
@@ -527,7 +565,7 @@ def price_expense(part: Part, expense: Row, project: Row, rule: ExpenseRule, fac
             problems.append("POLICY_BREACH")
     part.holds = blocked(project, *problems)
     if part.agent:
-        part.holds = [code for code in part.holds if code != "TAX_UNDETERMINED"]
+        part.holds = [code for code in part.holds if code not in TAX]
 
 
 def rounded_half_up(exact: Fraction, currency: str) -> Decimal:
@@ -610,10 +648,10 @@ def share(part: Part, project: Row | None) -> Iterator[Part]:
     if not payers or part.bucket != "on_draft" or part.holds or project is None:
         yield part
         return
-    taxes = [treatment(project["seller_country"], payer.country, payer.has_tax_id) for payer in payers]
-    if not part.agent and not all(isinstance(one, Treatment) for one in taxes):
+    missing = {one.code for payer in payers if isinstance(one := treatment_of(supply(project, payer)), TaxHold)}
+    if not part.agent and missing:
         # A share that cannot be taxed would be shared anew next time: all of the part waits for it.
-        part.holds = ["TAX_UNDETERMINED"]
+        part.holds = [code for code in TAX if code in missing]
         yield part
         return
     weights = [payer.weight for payer in payers]
@@ -662,7 +700,9 @@ def document_of(part: Part, projects: Mapping[str, Row], period: str) -> str:
         stem = min(
             other["code"]
             for other in projects.values()
-            if "contract" in other["terms"].split_by and all(other[name] == project[name] for name in same)
+            if "contract" in other["terms"].split_by
+            and all(other[name] == project[name] for name in same)
+            and treatment_of(supply(other)) == treatment_of(supply(project))
         )
     code, month = f"{stem}-{period}", month_of(part.service_on)
     if "period" in terms.split_by and month != period:
@@ -671,7 +711,12 @@ def document_of(part: Part, projects: Mapping[str, Row], period: str) -> str:
         code += f"-{part.purchase_order}"
     if part.payer > 1:
         code += f"-P{part.payer}"
-    return f"{code}-D" if part.agent else code
+    if part.agent:
+        return f"{code}-D"
+    how, asked = taxed(part, project)
+    if isinstance(how, Treatment) and how.rate_ppm != asked:
+        code += f"-T{how.rate_ppm // 1000}"
+    return code
 
 
 def keep_documents_positive(parts: list[Part], projects: Mapping[str, Row], period: str) -> None:
@@ -749,20 +794,15 @@ def documents(parts: list[Part], projects: dict[str, Row], period: str, closed: 
         first = held_by[code][0]
         project = projects[min(part.project for part in held_by[code])]
         currency, payers = project["currency"], projects[first.project]["terms"].payers
-        bill_to, buyer, has_id = project["bill_to"], project["buyer_country"], project["buyer_has_tax_id"]
-        if payers:
-            paying = payers[first.payer - 1]
-            bill_to, buyer, has_id = paying.bill_to, paying.country, paying.has_tax_id
-        how = treatment(project["seller_country"], buyer, has_id)
-        if first.agent:
-            how = Treatment("disbursement", 0, "paid in the client's name")
+        bill_to = payers[first.payer - 1].bill_to if payers else project["bill_to"]
+        how, _ = taxed(first, projects[first.project])
         if not isinstance(how, Treatment):
             raise ValueError(f"{code} is drafted without a tax treatment")
         tax = round_money(net * how.rate_ppm / 1_000_000, currency)
         issued = last_day(period)
         invoices.add((
             code, project["project"], bill_to, issued, issued + timedelta(days=project["terms_days"]), how.name,
-            whole(net, currency), whole(tax, currency), whole(net + tax, currency),
+            whole(net, currency), whole(tax, currency), whole(net + tax, currency), how.reason,
         ))  # fmt: skip
 
     def total(own: list[Part]) -> int | None:
@@ -791,7 +831,18 @@ def seen(plan: RunPlan) -> Expected:
         "key", "fact", "kind", "project", "bucket", "minutes", "amount", "spent", "rate", "hold_code", "invoice_code",
         "line_key", "purchase_order", "service_on", "origin_period",
     )  # fmt: skip
-    invoice = ("code", "project", "bill_to", "invoice_date", "due_on", "tax_treatment", "net", "tax", "gross")
+    invoice = (
+        "code",
+        "project",
+        "bill_to",
+        "invoice_date",
+        "due_on",
+        "tax_treatment",
+        "net",
+        "tax",
+        "gross",
+        "tax_reason",
+    )
     found = Expected(
         charges=set(plan.charges.select(charge).iter_rows()),
         lines=set(plan.invoice_lines.select("invoice_code", "line_key", "charge_kind", "quantity", "net").iter_rows()),

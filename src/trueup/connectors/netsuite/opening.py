@@ -14,11 +14,14 @@ ACCOUNTS: Final = (
     ("1000", "Checking", "Bank"),
     ("1100", "Accounts Receivable", "AcctRec"),
     ("1150", "Unbilled Receivable", "UnbilledRec"),
+    ("1160", "Contract Asset", "OthCurrAsset"),
     ("2200", "VAT Payable", "OthCurrLiab"),
     ("2400", "Deferred Revenue", "DeferRevenue"),
+    ("2500", "Provision for Losses", "OthCurrLiab"),
     ("4000", "Consulting Revenue", "Income"),
     ("5000", "Cost of Delivery", "COGS"),
     ("5090", "Labour Cost Applied", "COGS"),
+    ("5900", "Losses on Contracts", "COGS"),
 )
 """Number, name and type; the internal id is the number without its last digit: 1100 has the id 110."""
 TAX_CODES: Final = (

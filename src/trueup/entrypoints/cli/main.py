@@ -19,9 +19,11 @@ from trueup.entrypoints.cli import (
     intercompany,
     labour,
     metrics,
+    prepayments,
     rebuild,
     scaffold,
     schedules,
+    taxes,
 )
 from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, leave, say, settings, show, table
 from trueup.kernel.errors import Broken
@@ -48,6 +50,7 @@ app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")
 app.command("numbers")(close.numbers)
 app.add_typer(schedules.schedule, name="schedule")
+app.add_typer(taxes.tax, name="tax")
 app.add_typer(labour.labour, name="labour")
 app.add_typer(einvoices.einvoice, name="einvoice")
 token = typer.Typer(help="Tokens for the API and the pages.", no_args_is_help=True)
@@ -338,6 +341,7 @@ def replay(
 
 bill = typer.Typer(help="Billing runs and month ends.", no_args_is_help=True)
 app.add_typer(bill, name="bill")
+bill.command("prepayments")(prepayments.prepayments)
 bill.command("intercompany")(intercompany.intercompany)
 adjusting.add(bill)
 bill.command("explain")(explain)
