@@ -23,6 +23,7 @@ from trueup.kernel.periods import last_day
 from trueup.pipeline.ingest import author
 from trueup.processes import (
     adjustments,
+    brakes,
     corrections,
     facts,
     milestone_billing,
@@ -165,6 +166,14 @@ class Ledger(RuleBasedStateMachine):
         except Held:
             assert month < self.closes, "only a closed month refuses a run"
 
+    @rule(post=st.booleans())
+    def bill_a_month_and_post_it(self, post):
+        self.count("bill and post")
+        self.run_of(next(self.months))
+        for code in sorted(code for code, (_, status, _) in self.office.invoices().items() if status == "draft"):
+            if post and self.office.invoices()[code][0] == "invoice":
+                self.office.post(code)
+
     def run_of(self, month):
         done = month in self.billed
         with self.database.transaction() as tx:
@@ -192,7 +201,7 @@ class Ledger(RuleBasedStateMachine):
                 """,
                 (time_to_billing.run_name(month, ENTITY),),
             )
-            braked = tx.rows("select from holds where scope_kind = 'invoice' and released_at is null and code <> 'MANUAL'")
+            braked = tx.rows("select from holds where code = 'BRAKE' and released_at is null")
         if not braked:
             assert sorted(made, key=repr) == sorted(wanted.iter_rows(), key=repr), "I2: the run wrote what it planned"
 
@@ -292,6 +301,20 @@ class Ledger(RuleBasedStateMachine):
                 reason = "the client asks what this was"
                 holds.place(tx, [holds.Hold("MANUAL", gid, "time_entry", "Ana", reason, "a decision", legal_entity=ENTITY)])
 
+    @rule(pick=PICK)
+    def release_a_brake(self, pick):
+        with self.database.transaction() as tx:
+            stopped = holds.open_of(tx, codes=["BRAKE"])
+            if not stopped:
+                return
+            self.count("release a brake")
+            number = stopped[pick % len(stopped)]["number"]
+            holds.release(tx, [number], "Ana", "it is a large month")
+        brakes.bill_released(self.house, number, "braked_invoice")
+        before = self.everything()
+        brakes.bill_released(self.house, number, "braked_invoice")
+        assert self.everything() == before, "I3: a released invoice is made once"
+
     @rule(cap=st.sampled_from([1500, 3000]))
     def raise_the_cap(self, cap):
         self.count("cap")
@@ -370,19 +393,21 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(
         rate=st.sampled_from([90, 100, 133]), policy=st.sampled_from(rerating.POLICIES),
-        code=st.sampled_from(["X01", "X01", "X02"]),
+        code=st.sampled_from(["X01", "X01", "X02"]), now=st.booleans(),
     )  # fmt: skip
-    def rerate(self, rate, policy, code):
+    def rerate(self, rate, policy, code, now):
         self.count("re-rate")
         self.office.rate(code, rate)
         found = rerating.propose(self.house, date(2026, 1, 1), None, policy, by="Ana", reason="the price changed")
         self.decisions += found["adjustments"]
+        if now and found["adjustments"]:
+            self.decide(len(self.decisions) - 1, "approve")
 
     @rule(
         key=st.sampled_from(["e1", "e2", "e3", "e4", "r1"]),
-        kind=st.sampled_from(["write_off", "postponed", "non_billable", "courtesy", "write_down"]),
-    )
-    def adjust(self, key, kind):
+        kind=st.sampled_from(["write_off", "postponed", "non_billable", "courtesy", "write_down"]), now=st.booleans(),
+    )  # fmt: skip
+    def adjust(self, key, kind, now):
         gid = self.office.entries.get(key)
         if gid is None:
             return
@@ -393,6 +418,8 @@ class Ledger(RuleBasedStateMachine):
         except Refused:
             return
         self.decisions.append(made["number"])
+        if now:
+            self.decide(len(self.decisions) - 1, "approve")
 
     @precondition(lambda self: self.decisions)
     @rule(pick=PICK, what=st.sampled_from(["approve", "approve", "reject", "undo"]))

@@ -39,21 +39,25 @@ ROLES = st.sampled_from(["Consultant"] * 4 + ["Senior", "Nobody"])
 STEPS = st.one_of(
     st.tuples(st.just("approve_edit_or_unapprove"), KEYS, MINUTES, st.sampled_from(["ok", "ok", "ok", "sent"]), ROLES, DAYS),
     st.tuples(st.just("bill"), st.sampled_from([False, False, True]), PICK),
+    st.tuples(st.just("bill_a_month_and_post_it"), st.booleans()),
+    st.tuples(st.just("bill_a_month_and_post_it"), st.just(value=True)),
     st.tuples(st.just("finish_the_milestone"), st.sampled_from(["2026-08-20", "2026-09-30"])),
     st.tuples(st.sampled_from(["post", "post", "pay", "void"]), PICK),
     st.tuples(st.just("credit"), PICK, st.sampled_from([None, 1, 30]), st.booleans(), st.booleans()),
     st.tuples(st.just("credited_in_the_erp"), PICK, st.sampled_from([1, 30, 60])),
     st.tuples(
-        st.just("rerate"), st.sampled_from([90, 100, 133]), st.sampled_from(rerating.POLICIES), st.sampled_from(["X01", "X02"])
+        st.just("rerate"), st.sampled_from([90, 100, 133]), st.sampled_from(rerating.POLICIES),
+        st.sampled_from(["X01", "X02"]), st.booleans(),
     ),
     st.tuples(
         st.just("adjust"), st.sampled_from(["e1", "e2", "e3", "e4", "r1"]),
-        st.sampled_from(["write_off", "postponed", "non_billable", "courtesy", "write_down"]),
+        st.sampled_from(["write_off", "postponed", "non_billable", "courtesy", "write_down"]), st.booleans(),
     ),
     st.tuples(st.just("decide"), PICK, st.sampled_from(["approve", "approve", "approve", "reject", "undo"])),
     st.tuples(st.just("raise_the_cap"), st.sampled_from([1500, 3000])),
     st.tuples(st.just("hold_or_let_go"), KEYS),
     st.tuples(st.just("two_at_once"), PICK, st.sampled_from(["same", "next", "milestone", "credit"])),
+    st.tuples(st.just("release_a_brake"), PICK),
     st.tuples(st.sampled_from(["close_a_month"])),
 )  # fmt: skip
 
