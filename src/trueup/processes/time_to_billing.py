@@ -48,7 +48,7 @@ def preview(house: House, period: str, entity: str) -> dict[str, Any]:
     with house.database.transaction() as tx:
         facts = run_facts(tx, house.firm, entity, last_day(period), period)
         plan = braked(tx, house.firm, plan_run(facts, last_day(period), period), facts, entity)
-        plan = decided.adjusted(tx, plan, entity)
+        plan = decided.adjusted(tx, house.firm, plan, entity)
     return {
         "invoices": plan.invoices.to_dicts(),
         "lines": plan.invoice_lines.to_dicts(),
