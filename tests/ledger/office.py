@@ -7,11 +7,14 @@ from decimal import Decimal
 
 import small_firm
 from small_firm import gid_of, hear
+from trueup.entrypoints.bootstrap import default_ownership
+from trueup.governance import ownership
 from trueup.pipeline.house import Firm, LegalEntity
 from trueup.pipeline.ingest import author, ingest
 from trueup.processes import milestone_billing, opportunity_to_project, time_to_billing
 from trueup.store import inbox, ledger, objects
 from trueup.store.inbox import Arrival
+from trueup.store.numbers import Numbering
 
 ENTITIES = {
     "DE01": ("DE", "EUR"),
@@ -42,35 +45,53 @@ class Office:
             for code, (country, currency) in ENTITIES.items()
         }
         self.house.firm = Firm("Office", entities, packages, {})
-        hear(
-            self.house, "folks", "worker",
+        self.stamps = 0
+        self.entries = {}
+        self.said = []
+        self.numbered = False
+        self.hear(
+            "folks", "worker",
             {"id": "w1", "number": "1", "name": "Ida Holm", "email": "ida.holm@small.example", "entity": "DE01",
              "role": "Consultant", "hired": "2024-01-01", "hours": 40},
         )  # fmt: skip
-        self.stamps = 0
-        self.entries = {}
 
     def close(self):
         """Let the vendors' clients go."""
         for system in self.house.systems.values():
             system.client.close()
 
+    def hear(self, system, object_name, row):
+        """Let a system say something, and remember it: any message may come again."""
+        self.said.append((system, object_name, row))
+        hear(self.house, system, object_name, row)
+
     def stamp(self):
         """Return a stamp later than all before."""
         self.stamps += 1
         return f"{self.stamps:09d}"
 
-    def deal(self, code, rate, entity="DE01", method="time_and_materials", cap=None, goal=None):
+    def number(self, entity):
+        """Let the hub number the documents of a legal entity from now on."""
+        firm = self.house.firm
+        numbering = replace(firm.entities[entity], numbering=Numbering(entity))
+        self.house.firm = replace(firm, entities={**firm.entities, entity: numbering})
+        hub_numbers = default_ownership().replace(
+            "      number: erp\n      balance", "      number: hub\n      balance"
+        )
+        self.house.ownership = ownership.load(hub_numbers)
+        self.numbered = True
+
+    def deal(self, code, rate, entity="DE01", method="time_and_materials", cap=None, goal=None, price=None):
         """Sell a deal with one rate for consultants, and set its project up."""
         country, currency = ENTITIES[entity]
-        hear(
-            self.house, "dealer", "account",
+        self.hear(
+            "dealer", "account",
             {"id": f"a-{entity}", "name": f"Client {entity}", "country": country, "vat": f"{country}1", "currency": currency,
              "terms": 30},
         )  # fmt: skip
         package = "ADV-TM" if method == "time_and_materials" else "DATA-FF"
         line = {
-            "key": f"{code}-L1", "package": package, "method": method, "amount": cap or 100000, "currency": currency,
+            "key": f"{code}-L1", "package": package, "method": method, "amount": price or cap or 100000, "currency": currency,
             "entity": entity,
         }  # fmt: skip
         travel = {
@@ -78,12 +99,12 @@ class Office:
             "currency": currency, "entity": entity,
         }  # fmt: skip
         row = small_firm.deal(code, f"a-{entity}", [line, travel] if method == "time_and_materials" else [line])
-        hear(self.house, "dealer", "deal", {**row, "currency": currency, "at": self.stamp()})
+        self.hear("dealer", "deal", {**row, "currency": currency, "at": self.stamp()})
         if method == "time_and_materials":
             self.rate(code, rate, currency=currency)
         if goal:
-            hear(
-                self.house, "dealer", "goal",
+            self.hear(
+                "dealer", "goal",
                 {"code": f"{code}-M1", "deal": f"d-{code}", "line": f"{code}-L1", "name": "Live", "sequence": 1,
                  "amount": goal, "currency": currency, "sign": False},
             )  # fmt: skip
@@ -98,18 +119,18 @@ class Office:
         )
         small_firm.carry_out(self.house)
 
-    def rate(self, code, rate, currency="EUR", since="2026-01-01", key="p"):
+    def rate(self, code, rate, currency="EUR", since="2026-01-01", key="p", role="Consultant"):
         """Say what an hour costs from a day on; the same key changes the line."""
-        hear(
-            self.house, "dealer", "price",
-            {"id": f"{key}-{code}", "deal": f"d-{code}", "role": "Consultant", "rate": rate, "currency": currency,
+        self.hear(
+            "dealer", "price",
+            {"id": f"{key}-{code}", "deal": f"d-{code}", "role": role, "rate": rate, "currency": currency,
              "from": since, "at": self.stamp()},
         )  # fmt: skip
 
     def work(self, key, minutes, project="X01-DE01", day="2026-08-05", **more):
         """Log or correct an entry; approved unless said otherwise. Returns its identifier."""
         row = small_firm.entry(key, minutes, project=project, day=day, at=self.stamp(), **more)
-        hear(self.house, "timely", "entry", row)
+        self.hear("timely", "entry", row)
         with self.database.transaction() as tx:
             gid = tx.value(
                 "select gid from crosswalk where system = 'timely' and object = 'entry' and external_id = %s", (key,)
@@ -133,7 +154,7 @@ class Office:
     def milestone(self, code, done="2026-08-20"):
         """Complete a milestone and bill it."""
         gid = gid_of(self.house, "milestone", f"{code}-M1")
-        hear(self.house, "timely", "goal", {"id": f"g-{code}", "ref": gid, "done": done})
+        self.hear("timely", "goal", {"id": f"g-{code}", "ref": gid, "done": done})
         return milestone_billing.bill(self.house, gid, f"milestone_billing/{code}")
 
     def say(self, code, **values):
@@ -144,7 +165,21 @@ class Office:
 
     def post(self, code):
         """Post an invoice."""
-        self.say(code, status="posted", number=f"N-{code}", posted_on=date(2026, 8, 31))
+        own = {} if self.numbered else {"number": f"N-{code}"}
+        self.say(code, status="posted", posted_on=date(2026, 8, 31), **own)
+
+    def spend(self, report, amount, project="X01-DE01", day="2026-08-06"):
+        """Send in an expense report of one line, or correct it. Returns its line's identifier."""
+        line = {
+            "line": 1, "project": project, "day": day, "category": "Hotel", "amount": amount, "currency": "EUR",
+            "billable": True, "receipt": True,
+        }  # fmt: skip
+        row = {"report": report, "who": "ida.holm@small.example", "lines": [line], "at": self.stamp()}
+        self.hear("purse", "report", row)
+        with self.database.transaction() as tx:
+            sql = "select gid from expense_lines where report = %s"
+            self.entries[report] = str(tx.value(sql, (report,)))
+        return self.entries[report]
 
     def erp_credit(self, code, line, minutes, net, number="CR-1"):
         """Let accounts receivable credit hours of one line in the ERP."""
@@ -154,11 +189,13 @@ class Office:
             values = {
                 "code": number, "invoice_type": "credit", "corrects": gid, "currency": of.body["currency"],
                 "legal_entity": of.body["legal_entity"], "contract": of.body["contract"], "invoice_date": "2026-09-14",
-                "net": net, "tax": "0.00", "gross": net, "number": number, "status": "posted",
-                "lines": [{"key": line, "description": "Credit", "quantity": str(Decimal(minutes) / 60), "unit": "hour",
+                "net": net, "tax": "0.00", "gross": net, "status": "posted",
+                "lines": [{"key": line, "description": "Credit", "quantity": f"{Decimal(minutes) / 60:.4f}", "unit": "hour",
                            "net": net}],
             }  # fmt: skip
-            author(tx, self.house, [("invoice", small_firm_gid(number), values)], role="erp", actor="ledgerly")
+            own = {} if self.numbered else {"number": number}
+            items = [("invoice", small_firm_gid(number), {**values, **own})]
+            author(tx, self.house, items, role="erp", actor="ledgerly")
 
     def buckets(self, key):
         """Return what is where of an entry; `source` and nought left out."""

@@ -249,3 +249,20 @@ def test_an_edit_of_the_role_after_billing_is_named_and_billed_once_somebody_agr
     office.run("2026-11")
     assert office.billed() == {"EUR": D(2700)}
     assert not broken(office.database)
+
+
+def test_a_raised_price_bills_no_more_than_the_cap(office):
+    office.deal("X01", 100, cap=900)
+    office.work("e1", 480)
+    office.run()
+    office.post("X01-DE01-2026-08")
+    office.rate("X01", 150)
+    found = rerating.propose(office.house, date(2026, 1, 1), None, "delta_next", by="Ana", reason="the price changed")
+    adjustments.approve(office.house, found["adjustments"][0], by="Bo")
+    office.work("e2", 10, day="2026-09-01")
+    office.run("2026-09")
+    assert office.billed() == {"EUR": Decimal(900)}
+    with office.database.transaction() as tx:
+        left = kept.waiting(tx, "DE01")
+        assert [row["left_amount"] for row in left] == [325_000_000], "the rest of the rise waits, and is not forgotten"
+    assert not broken(office.database)

@@ -8,19 +8,22 @@ import polars as pl
 from trueup.billing.frames import CHARGES, INVOICE_LINES, RunPlan
 from trueup.billing.rounding import MILLION, product, rounded
 from trueup.kernel.strict_json import write
+from trueup.pipeline.house import Firm
+from trueup.processes.facts import projects_of, terms_of
 from trueup.store import adjustments
 from trueup.store.database import Tx
 
 
-def adjusted(tx: Tx, plan: RunPlan, entity: str) -> RunPlan:
+def adjusted(tx: Tx, firm: Firm, plan: RunPlan, entity: str) -> RunPlan:
     """Return a plan with the decisions that change its bills: each its own charge on the line of what it adjusts.
 
     A write-down, write-up or courtesy stands on the line of its fact, a re-rating on a line of its own; a decision that
-    would bring a document below zero waits for the next one.
+    would bring a document below zero waits for the next one, and so does what would bring a line above its cap.
     """
     waiting = adjustments.waiting(tx, entity)
     if not waiting:
         return plan
+    room = _room(tx, firm, plan, entity)
     drafted = plan.charges.filter(pl.col("bucket") == "on_draft")
     of_fact = {row["fact"]: row for row in drafted.sort("key", descending=True).iter_rows(named=True)}
     of_project = {row["project"]: row for row in drafted.sort("invoice_code", "key").iter_rows(named=True)}
@@ -38,6 +41,9 @@ def adjusted(tx: Tx, plan: RunPlan, entity: str) -> RunPlan:
             value[row["fact"]] += amount
         elif net[beside["invoice_code"]] + amount < 0:
             continue
+        if row["project"] in room:
+            amount = min(amount, max(0, room[row["project"]]))
+            room[row["project"]] -= amount
         if not amount:
             continue
         net[beside["invoice_code"]] += amount
@@ -46,6 +52,29 @@ def adjusted(tx: Tx, plan: RunPlan, entity: str) -> RunPlan:
         return plan
     extra = pl.DataFrame(made, schema={name: column.dtype for name, column in CHARGES.columns.items()})
     return _with(plan, extra)
+
+
+def _room(tx: Tx, firm: Firm, plan: RunPlan, entity: str) -> dict[str, int]:
+    """Return what each capped project may still bill once the plan is on documents, units.
+
+    Raising a price is no way around a cap; what finds no room stays a decision that waits, until a change order or a
+    credit gives cap back.
+
+    Source    billing.md S04
+    """
+    months = plan.invoices["period"]
+    if months.is_empty():
+        return {}
+    capped = projects_of(tx, firm, entity, months[0]).filter(pl.col("cap").is_not_null())
+    if firm.terms:
+        warned = [gid for gid, terms in terms_of(tx, firm, entity).items() if terms.cap_policy == "warn_only"]
+        capped = capped.filter(~pl.col("project").is_in(warned))
+    time = plan.charges.filter((pl.col("bucket") == "on_draft") & (pl.col("kind") == "time"))
+    planned = time.group_by("project").agg(planned=pl.col("amount").sum())
+    left = capped.join(planned, on="project", how="left").select(
+        "project", pl.col("cap") - pl.col("cap_used") - pl.col("planned").fill_null(0)
+    )
+    return dict(left.iter_rows())
 
 
 def _on_the_bill(row: dict[str, Any], beside: dict[str, Any], amount: int, delta: bool) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def carry_out(
     entity      the legal entity it is for
     considered  projects the plan looked at: open holds on their facts that the plan does not repeat end here
     """
-    plan = decided.adjusted(tx, _named_anew(tx, plan), entity)
+    plan = decided.adjusted(tx, house.firm, _named_anew(tx, plan), entity)
     documents = {row["code"]: derive("invoice", row["code"]) for row in plan.invoices.iter_rows(named=True)}
     addressed = _addressed(plan, documents)
     _move(tx, addressed, run)

@@ -41,7 +41,7 @@ def preview(house: House, period: str, entity: str) -> dict[str, Any]:
         for part in parts:
             facts = run_facts(tx, house.firm, entity, last_day(period), period, part)
             plan = braked(tx, house.firm, plan_run(facts, last_day(period), period), facts, entity)
-            plan = decided.adjusted(tx, plan, entity)
+            plan = decided.adjusted(tx, house.firm, plan, entity)
             named = facts.projects.select("project", project_code="code", priced_in="currency")
             advances |= prepaid.set_off(tx, house.firm, plan)
             plans.append((plan.invoices, plan.invoice_lines, plan.holds, plan.warnings, named))
