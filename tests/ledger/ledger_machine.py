@@ -27,6 +27,7 @@ from trueup.processes import (
     adjustments,
     brakes,
     corrections,
+    dry_run,
     facts,
     milestone_billing,
     period_close,
@@ -187,9 +188,7 @@ class Ledger(RuleBasedStateMachine):
         assert self.everything() == before, "I3: billing twice changes nothing"
         if plan is not None and closely:
             if not self.adjusted_in(month):
-                assert time_to_billing.preview(self.house, month, ENTITY)["invoices"] == [], (
-                    "I3: all was billed at once"
-                )
+                assert dry_run.preview(self.house, month, ENTITY)["invoices"] == [], "I3: all was billed at once"
             self.worth_what_it_is()
 
     def adjusted_in(self, month):
@@ -257,7 +256,7 @@ class Ledger(RuleBasedStateMachine):
     def look_and_touch_nothing(self, pick):
         self.count("dry run")
         before = self.everything()
-        time_to_billing.preview(self.house, MONTHS[pick], ENTITY)
+        dry_run.preview(self.house, MONTHS[pick], ENTITY)
         rerating.preview(self.house, date(2026, 1, 1), None)
         period_close.preview(self.house, ENTITY, MONTHS[pick])
         assert self.everything() == before, "a dry run changes nothing"

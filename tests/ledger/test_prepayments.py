@@ -7,7 +7,7 @@ from decimal import Decimal
 from small_firm import gid_of
 from trueup.pipeline.house import Prepayment
 from trueup.processes import prepaid
-from trueup.processes.time_to_billing import preview
+from trueup.processes.dry_run import preview
 from trueup.reporting.documents import material
 from trueup.reporting.explain import explain
 from trueup.store import objects
@@ -55,7 +55,7 @@ def test_a_payment_is_not_used_before_it_came_nor_by_another_contract(office):
     assert bill(office, "2026-02", 1) == ("119.00", None, None)
     office.work("later", 120, day="2026-03-06")
     rows = {row["code"]: row.get("prepaid") for row in preview(office.house, "2026-03", "DE01")["invoices"]}
-    assert rows == {"X01-DE01-2026-03": 119 * 1_000_000, "X02-DE01-2026-03": None}
+    assert rows == {"X01-DE01-2026-03": Decimal(119), "X02-DE01-2026-03": None}
 
 
 def test_what_a_voided_invoice_had_used_is_free_again(office):

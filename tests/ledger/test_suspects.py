@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from trueup.processes.time_to_billing import preview
+from trueup.processes.dry_run import preview
 from trueup.store import holds
 
 

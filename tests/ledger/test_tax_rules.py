@@ -10,7 +10,7 @@ from small_firm import gid_of
 from trueup.billing.tax_rules import Answer, Service, State, TaxRules, Withholding
 from trueup.pipeline.ingest import author
 from trueup.processes import tax_facts
-from trueup.processes.time_to_billing import preview
+from trueup.processes.dry_run import preview
 from trueup.store import objects
 
 FRENCH = "FR40303265045"
@@ -107,9 +107,9 @@ def test_work_of_before_a_change_of_rate_keeps_its_rate_on_a_document_of_its_own
     office.work("e1", 60, day="2020-12-31")
     office.work("e2", 60, day="2021-01-01")
     plan = preview(office.house, "2021-01", "DE01")
-    assert {row["code"]: (row["tax_rate_ppm"], row["tax"] // 10_000) for row in plan["invoices"]} == {
-        "X01-DE01-2021-01": (190_000, 1_900),
-        "X01-DE01-2021-01-T160": (160_000, 1_600),
+    assert {row["code"]: (row["tax_rate_ppm"], row["tax"]) for row in plan["invoices"]} == {
+        "X01-DE01-2021-01": (190_000, Decimal("19.00")),
+        "X01-DE01-2021-01-T160": (160_000, Decimal("16.00")),
     }
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import small_firm
 from trueup.billing.brakes import Bounds
-from trueup.processes import brakes, time_to_billing
+from trueup.processes import brakes, dry_run, time_to_billing
 from trueup.store import changes, holds
 from trueup.store.changes import Event
 
@@ -15,7 +15,7 @@ def test_a_braked_invoice_waits_and_a_release_makes_it_once(house):
     tight = replace(house.firm.entities["DE01"], bounds=Bounds(minutes_a_day=200))
     house.firm = replace(house.firm, entities={"DE01": tight})
     small_firm.hear(house, "timely", "entry", small_firm.entry("e20", 240, day="2026-09-02"))
-    assert time_to_billing.preview(house, "2026-09", "DE01")["invoices"] == []
+    assert dry_run.preview(house, "2026-09", "DE01")["invoices"] == []
     time_to_billing.bill(house, "2026-09", "DE01", "test")
     with house.database.transaction() as tx:
         [hold] = holds.open_of(tx, codes=["BRAKE"])

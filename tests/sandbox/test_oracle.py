@@ -888,9 +888,9 @@ def demo(request):
 
 
 def test_the_demo_firm_is_answered_quickly_and_in_plain_json(demo):
-    started = time.perf_counter()
+    started = time.process_time()
     result = expected(demo)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert json.loads(json.dumps(result)) == result
     assert result["books"]["counts"]["projects"] == 25
     # The change order, the deal that fails validation, and 24 new ones

