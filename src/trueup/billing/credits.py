@@ -8,6 +8,9 @@ from trueup.billing.frames import ALLOCATIONS, CREDITED
 from trueup.billing.rounding import nearest_whole, product, rounded
 from trueup.kernel.money import from_units, split, to_units
 
+MINOR_UNIT = 10_000
+"""What two roundings of the same hours can differ by, in units."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
@@ -29,7 +32,8 @@ def attribute_credit(
     """Take a credit back from the charges of its line, newest service date first, then highest source order.
 
     By minutes when they are given: whole charges, the last one in part. The amount, when given too, is what the credit
-    note says and is shared over these charges by their value (largest remainder), never more than they were billed at.
+    note says and is shared over these charges by their value (largest remainder), never more than they were billed at;
+    a note that rounded its hours up by one minor unit takes that from the line, too, as long as the line holds it.
     By amount alone: charges until the amount is used up, minutes of the last one in proportion.
 
     allocations  `ALLOCATIONS` of one invoice line
@@ -50,6 +54,8 @@ def attribute_credit(
             taken = taken.with_columns(pl.Series("taken_amount", units, dtype=pl.Int64))
         excess_minutes = minutes - int(taken["taken_minutes"].sum())
         excess_amount = 0 if amount is None else max(0, amount - value)
+        if 0 < excess_amount <= MINOR_UNIT:
+            taken, excess_amount = _rounded_up(newest_first, taken, excess_amount)
     elif amount is not None:
         taken = _by_amount(newest_first, amount)
         excess_minutes, excess_amount = 0, amount - int(taken["taken_amount"].sum())
@@ -59,6 +65,21 @@ def attribute_credit(
         minutes=pl.col("taken_minutes"), amount=pl.col("taken_amount")
     )
     return Attribution(CREDITED.write(splits), excess_minutes, excess_amount)
+
+
+def _rounded_up(newest_first: pl.DataFrame, taken: pl.DataFrame, rest: int) -> tuple[pl.DataFrame, int]:
+    """Take the rounding of a credit note, too, from what the line still holds; returns what no charge holds."""
+    before = pl.col("left").cum_sum() - pl.col("left")
+    found = (
+        newest_first.join(
+            taken.select("charge", "taken_minutes", "taken_amount"), on="charge", how="left", maintain_order="left"
+        )
+        .with_columns(pl.col("taken_minutes", "taken_amount").fill_null(0))
+        .with_columns(left=pl.col("amount") - pl.col("taken_amount"))
+        .with_columns(more=pl.min_horizontal("left", (rest - before).clip(lower_bound=0)))
+        .with_columns(taken_amount=pl.col("taken_amount") + pl.col("more"))
+    )
+    return found.drop("left", "more"), rest - int(found["more"].sum())
 
 
 def _by_minutes(newest_first: pl.DataFrame, minutes: int) -> pl.DataFrame:

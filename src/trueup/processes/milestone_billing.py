@@ -23,7 +23,7 @@ from trueup.pipeline.house import House
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import projects_of
 from trueup.processes.late_facts import in_open_month
-from trueup.store import acts, holds, ledger, objects
+from trueup.store import acts, holds, objects
 from trueup.store.changes import Event
 from trueup.store.database import Tx
 from trueup.store.objects import Held
@@ -45,7 +45,7 @@ def bill(house: House, gid: str, process: str) -> dict[str, Any]:
         project = objects.one(tx, milestone.body["project"] or "")
         if project is None:
             return {"waits": "its project"}
-        if entity != project.body["legal_entity"]:
+        if entity is None or entity != project.body["legal_entity"]:
             raise Busy(f"the project of {milestone.body['code']} changed while it was billed; plan again", 1)
         day = _done_on(milestone)
         projects = projects_of(tx, house.firm, entity, month_of(day))
