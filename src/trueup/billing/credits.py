@@ -8,9 +8,6 @@ from trueup.billing.frames import ALLOCATIONS, CREDITED
 from trueup.billing.rounding import nearest_whole, product, rounded
 from trueup.kernel.money import from_units, split, to_units
 
-MINOR_UNIT = 10_000
-"""What two roundings of the same hours can differ by, in units."""
-
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
@@ -18,7 +15,7 @@ class Attribution:
 
     splits          `CREDITED`, newest service date first; minutes and amounts above zero
     excess_minutes  minutes credited beyond what the line still holds; a finding when above zero
-    excess_amount   units credited beyond what these minutes were billed at; a finding when above zero
+    excess_amount   units credited beyond what the line still holds; a finding when above zero
     """
 
     splits: pl.DataFrame
@@ -33,7 +30,7 @@ def attribute_credit(
 
     By minutes when they are given: whole charges, the last one in part. The amount, when given too, is what the credit
     note says and is shared over these charges by their value (largest remainder), never more than they were billed at;
-    a note that rounded its hours up by one minor unit takes that from the line, too, as long as the line holds it.
+    what it says beyond that, by its own rounding or price, comes off the line's other charges without their minutes.
     By amount alone: charges until the amount is used up, minutes of the last one in proportion.
 
     allocations  `ALLOCATIONS` of one invoice line
@@ -54,8 +51,8 @@ def attribute_credit(
             taken = taken.with_columns(pl.Series("taken_amount", units, dtype=pl.Int64))
         excess_minutes = minutes - int(taken["taken_minutes"].sum())
         excess_amount = 0 if amount is None else max(0, amount - value)
-        if 0 < excess_amount <= MINOR_UNIT:
-            taken, excess_amount = _rounded_up(newest_first, taken, excess_amount)
+        if excess_amount > 0:
+            taken, excess_amount = _from_the_rest(newest_first, taken, excess_amount)
     elif amount is not None:
         taken = _by_amount(newest_first, amount)
         excess_minutes, excess_amount = 0, amount - int(taken["taken_amount"].sum())
@@ -67,8 +64,8 @@ def attribute_credit(
     return Attribution(CREDITED.write(splits), excess_minutes, excess_amount)
 
 
-def _rounded_up(newest_first: pl.DataFrame, taken: pl.DataFrame, rest: int) -> tuple[pl.DataFrame, int]:
-    """Take the rounding of a credit note, too, from what the line still holds; returns what no charge holds."""
+def _from_the_rest(newest_first: pl.DataFrame, taken: pl.DataFrame, rest: int) -> tuple[pl.DataFrame, int]:
+    """Take the rest of a credit's amount from what its line still holds; returns what no charge of it holds."""
     before = pl.col("left").cum_sum() - pl.col("left")
     found = (
         newest_first.join(
