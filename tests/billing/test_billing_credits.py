@@ -69,6 +69,17 @@ def test_a_credit_above_what_was_billed_is_named_and_not_attributed() -> None:
     assert (by_amount.excess_amount, by_amount.splits["amount"].sum()) == (eur("100"), eur("8000"))
 
 
+def test_what_a_note_says_beyond_its_hours_comes_off_the_rest_of_the_line_while_it_holds_any() -> None:
+    line = allocations(("tim_a", 0, 1, 24, eur("56.83")), ("tim_b", 1, 2, 2, eur("4.73")))
+    found = attribute_credit(line, "EUR", minutes=2, amount=eur("4.74"))
+    assert splits(found.splits) == [("tim_b", 2, eur("4.73")), ("tim_a", 0, eur("0.01"))]
+    assert found.excess_amount == 0
+    part = attribute_credit(line, "EUR", minutes=1, amount=eur("2.38"))
+    assert (splits(part.splits), part.excess_amount) == ([("tim_b", 1, eur("2.38"))], 0)
+    nothing_left = attribute_credit(line, "EUR", minutes=26, amount=eur("61.57"))
+    assert nothing_left.excess_amount == eur("0.01")
+
+
 def test_a_credit_of_nothing_in_particular_is_refused() -> None:
     with pytest.raises(ValueError, match="minutes or an amount"):
         attribute_credit(FORTY_HOURS, "EUR")

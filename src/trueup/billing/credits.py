@@ -15,7 +15,7 @@ class Attribution:
 
     splits          `CREDITED`, newest service date first; minutes and amounts above zero
     excess_minutes  minutes credited beyond what the line still holds; a finding when above zero
-    excess_amount   units credited beyond what these minutes were billed at; a finding when above zero
+    excess_amount   units credited beyond what the line still holds; a finding when above zero
     """
 
     splits: pl.DataFrame
@@ -29,7 +29,8 @@ def attribute_credit(
     """Take a credit back from the charges of its line, newest service date first, then highest source order.
 
     By minutes when they are given: whole charges, the last one in part. The amount, when given too, is what the credit
-    note says and is shared over these charges by their value (largest remainder), never more than they were billed at.
+    note says and is shared over these charges by their value (largest remainder), never more than they were billed at;
+    what it says beyond that, by its own rounding or price, comes off the line's other charges without their minutes.
     By amount alone: charges until the amount is used up, minutes of the last one in proportion.
 
     allocations  `ALLOCATIONS` of one invoice line
@@ -50,6 +51,8 @@ def attribute_credit(
             taken = taken.with_columns(pl.Series("taken_amount", units, dtype=pl.Int64))
         excess_minutes = minutes - int(taken["taken_minutes"].sum())
         excess_amount = 0 if amount is None else max(0, amount - value)
+        if excess_amount > 0:
+            taken, excess_amount = _from_the_rest(newest_first, taken, excess_amount)
     elif amount is not None:
         taken = _by_amount(newest_first, amount)
         excess_minutes, excess_amount = 0, amount - int(taken["taken_amount"].sum())
@@ -59,6 +62,21 @@ def attribute_credit(
         minutes=pl.col("taken_minutes"), amount=pl.col("taken_amount")
     )
     return Attribution(CREDITED.write(splits), excess_minutes, excess_amount)
+
+
+def _from_the_rest(newest_first: pl.DataFrame, taken: pl.DataFrame, rest: int) -> tuple[pl.DataFrame, int]:
+    """Take the rest of a credit's amount from what its line still holds; returns what no charge of it holds."""
+    before = pl.col("left").cum_sum() - pl.col("left")
+    found = (
+        newest_first.join(
+            taken.select("charge", "taken_minutes", "taken_amount"), on="charge", how="left", maintain_order="left"
+        )
+        .with_columns(pl.col("taken_minutes", "taken_amount").fill_null(0))
+        .with_columns(left=pl.col("amount") - pl.col("taken_amount"))
+        .with_columns(more=pl.min_horizontal("left", (rest - before).clip(lower_bound=0)))
+        .with_columns(taken_amount=pl.col("taken_amount") + pl.col("more"))
+    )
+    return found.drop("left", "more"), rest - int(found["more"].sum())
 
 
 def _by_minutes(newest_first: pl.DataFrame, minutes: int) -> pl.DataFrame:

@@ -86,6 +86,7 @@ class Tx:
             raise Broken("something was written before the transaction began to look at one moment")
         self._connection.commit()
         self.run("set transaction isolation level repeatable read")
+        self.run("select")  # the moment is that of the first query
 
     def let_go(self) -> None:
         """Give back what `hold` holds; the transaction has ended."""
