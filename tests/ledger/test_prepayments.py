@@ -5,9 +5,11 @@ from datetime import date
 from decimal import Decimal
 
 from small_firm import gid_of
+from trueup.billing.run import plan_run
+from trueup.kernel.periods import last_day
 from trueup.pipeline.house import Prepayment
 from trueup.processes import prepaid
-from trueup.processes.dry_run import preview
+from trueup.processes.facts import run_facts
 from trueup.reporting.documents import material
 from trueup.reporting.explain import explain
 from trueup.store import objects
@@ -54,8 +56,12 @@ def test_a_payment_is_not_used_before_it_came_nor_by_another_contract(office):
     office.work("other", 60, project="X02-DE01", day="2026-03-05")
     assert bill(office, "2026-02", 1) == ("119.00", None, None)
     office.work("later", 120, day="2026-03-06")
-    rows = {row["code"]: row.get("prepaid") for row in preview(office.house, "2026-03", "DE01")["invoices"]}
-    assert rows == {"X01-DE01-2026-03": Decimal(119), "X02-DE01-2026-03": None}
+    day = last_day("2026-03")
+    with office.database.transaction() as tx:
+        plan = plan_run(run_facts(tx, office.house.firm, "DE01", day, "2026-03"), day, "2026-03")
+        found = prepaid.set_off(tx, office.house.firm, plan)
+    assert plan.invoices["code"].to_list() == ["X01-DE01-2026-03", "X02-DE01-2026-03"]
+    assert found == {"X01-DE01-2026-03": prepaid.SetOff(119 * 1_000_000, 0, ("A1",))}
 
 
 def test_what_a_voided_invoice_had_used_is_free_again(office):

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from trueup.processes.dry_run import preview
+from trueup.billing.run import plan_run
+from trueup.kernel.periods import last_day
+from trueup.processes.facts import run_facts
 from trueup.store import holds
 
 
@@ -12,9 +14,15 @@ def rules(office, **said):
     office.house.firm = replace(office.house.firm, **said)
 
 
+def planned(office, entity="DE01", month="2026-08"):
+    """Plan a month and touch nothing."""
+    with office.database.transaction() as tx:
+        return plan_run(run_facts(tx, office.house.firm, entity, last_day(month), month), last_day(month), month)
+
+
 def waiting(office, month="2026-08"):
     names = {gid: key for key, gid in office.entries.items()}
-    return {(names[row["scope"]], row["code"]) for row in preview(office.house, month, "DE01")["holds"]}
+    return {(names[row["scope"]], row["code"]) for row in planned(office, month=month).holds.to_dicts()}
 
 
 def from_another_system(office, key):

@@ -7,10 +7,12 @@ from decimal import Decimal
 import pytest
 
 from small_firm import gid_of
+from trueup.billing.run import plan_run
 from trueup.billing.tax_rules import Answer, Service, State, TaxRules, Withholding
+from trueup.kernel.periods import last_day
 from trueup.pipeline.ingest import author
 from trueup.processes import tax_facts
-from trueup.processes.dry_run import preview
+from trueup.processes.facts import run_facts
 from trueup.store import objects
 
 FRENCH = "FR40303265045"
@@ -35,8 +37,14 @@ def invoice(office, code):
         return objects.one(tx, gid_of(office.house, "invoice", code)).body
 
 
+def planned(office, entity="DE01", month="2026-08"):
+    """Plan a month and touch nothing."""
+    with office.database.transaction() as tx:
+        return plan_run(run_facts(tx, office.house.firm, entity, last_day(month), month), last_day(month), month)
+
+
 def holds(office, entity="DE01", month="2026-08"):
-    found = preview(office.house, month, entity)["holds"]
+    found = planned(office, entity, month).holds.to_dicts()
     return {(row["code"], row["sentence"].partition(". ")[0]) for row in found}
 
 
@@ -68,7 +76,7 @@ def test_a_service_that_is_bound_to_a_place_is_taxed_there_or_waits(office):
     says(office, services={("package", "ADV-TM"): Service("event", "FR")})
     assert holds(office) == {("TAX_UNDETERMINED", "This is taxed in FR, where DE is not registered")}
     says(office, services={("contract", "X01"): Service("event", "FR")}, registered_in={"DE01": ("FR",)})
-    line = preview(office.house, "2026-08", "DE01")["lines"][0]
+    line = planned(office).invoice_lines.row(0, named=True)
     assert (line["tax_treatment"], line["tax_code"], line["tax_rate_ppm"]) == ("domestic_fr", "S", 200_000)
     assert line["tax_reason"] == "VAT of FR, standard rate"
 
@@ -106,10 +114,10 @@ def test_work_of_before_a_change_of_rate_keeps_its_rate_on_a_document_of_its_own
     says(office)
     office.work("e1", 60, day="2020-12-31")
     office.work("e2", 60, day="2021-01-01")
-    plan = preview(office.house, "2021-01", "DE01")
-    assert {row["code"]: (row["tax_rate_ppm"], row["tax"]) for row in plan["invoices"]} == {
-        "X01-DE01-2021-01": (190_000, Decimal("19.00")),
-        "X01-DE01-2021-01-T160": (160_000, Decimal("16.00")),
+    plan = planned(office, month="2021-01")
+    assert {row["code"]: (row["tax_rate_ppm"], row["tax"] // 10_000) for row in plan.invoices.to_dicts()} == {
+        "X01-DE01-2021-01": (190_000, 1_900),
+        "X01-DE01-2021-01-T160": (160_000, 1_600),
     }
 
 

@@ -115,8 +115,7 @@ def addressed(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, T
 
 def _by_rate(parts: pl.DataFrame, code: pl.Expr) -> pl.DataFrame:
     # -T160: at 160 per mille, which was the rate when it was done and is no longer.
-    then = rate_of_day(pl.col("tax_treatment"), pl.col("tax_rate_ppm"), pl.col("service_on"))
-    return parts.with_columns(invoice_code=code, then_ppm=then).with_columns(
+    return parts.with_columns(invoice_code=code, then_ppm=rate_of_day(parts)).with_columns(
         invoice_code=pl.when(pl.col("then_ppm") != pl.col("tax_rate_ppm"))
         .then(pl.format("{}-T{}", "invoice_code", pl.col("then_ppm") // 1000))
         .otherwise("invoice_code"),

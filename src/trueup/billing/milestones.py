@@ -55,8 +55,9 @@ def bill_milestones(milestones: pl.DataFrame, projects: pl.DataFrame) -> RunPlan
     asks = pl.when(kept > 0).then(held).otherwise("acceptance_required")
     unsigned = asks & pl.col("accepted_on").is_null()
     trigger = pl.when(asks).then(pl.coalesce("accepted_on", "completed_on")).otherwise("completed_on")
-    parts = split.with_columns(service_on=trigger).with_columns(
-        tax_rate_ppm=rate_of_day(pl.col("tax_treatment"), pl.col("tax_rate_ppm"), pl.col("service_on")),
+    dated = split.with_columns(service_on=trigger)
+    parts = dated.with_columns(
+        tax_rate_ppm=rate_of_day(dated),
         fact=pl.col("gid"),
         kind=pl.lit("milestone"),
         source_order=pl.col("sequence"),

@@ -1,5 +1,7 @@
 """Which tax treatment an invoice gets: from seller and buyer, their registrations, the service, its place, its date."""
 
+from datetime import date
+
 import polars as pl
 from stdnum.eu import vat as eu_vat
 from stdnum.exceptions import ValidationError
@@ -138,22 +140,24 @@ def with_treatment(projects: pl.DataFrame) -> pl.DataFrame:
     return projects.drop(_ANSWERS, strict=False).with_columns(judged.get_columns())
 
 
-def rate_of_day(treatment: pl.Expr, rate: pl.Expr, day: pl.Expr) -> pl.Expr:
-    """Return the rate of a supply by the day of its service: what is billed late is taxed as when it was done.
+def rate_of_day(supplies: pl.DataFrame) -> pl.Expr:
+    """Return the rate of each supply by the day of its service: what is billed late is taxed as when it was done.
 
-    treatment  str|null
-    rate       i64|null ppm by the day of the document; kept for what has no standard rate of its own
-    day        date|null of the service
-    Source     VAT Directive art. 63 and 93: the rate is that of the chargeable event.
+    supplies  tax_treatment str|null, tax_rate_ppm i64|null by the day of the document, service_on date
+    Returns   i64|null ppm; the document's own for what has no standard rate, and for days before the table begins
+    Source    VAT Directive art. 63 and 93: the rate is that of the chargeable event.
     """
-    found = rate
+    treatment, rate, day = pl.col("tax_treatment"), pl.col("tax_rate_ppm"), pl.col("service_on")
+    found, oldest = rate, supplies["service_on"].min()
+    present = set(supplies["tax_treatment"].unique())
     for country, rows in STANDARD_RATES.items():
-        if len(rows) == 1:
+        name = f"domestic_{country.lower()}"
+        if name not in present or not isinstance(oldest, date):
             continue
         then = rate
         for first, ppm in rows:
             then = pl.when(day >= first).then(ppm).otherwise(then)
-        found = pl.when(treatment == f"domestic_{country.lower()}").then(then).otherwise(found)
+        found = pl.when(treatment == name).then(then).otherwise(found)
     return found.cast(pl.Int64)
 
 

@@ -36,7 +36,7 @@ def run_facts(tx: Tx, firm: Firm, entity: str, upto: date, period: str, part: Pa
         expenses=_frame(tx, EXPENSES, _EXPENSES, asked).filter(ready),
         projects=projects,
         rates=pl.concat([rates, _list_card(firm)], how="diagonal") if firm.list_rates else rates,
-        stops=pl.concat([_stops(tx, entity), suspects(tx, firm, entity, entries, upto)]),
+        stops=pl.concat([_stops(tx, entity), suspects(tx, firm, entries, upto)]),
     )
     return _with_terms(tx, firm, entity, period, facts) if firm.terms else facts
 

@@ -19,24 +19,24 @@ WEEKS_BEFORE = 17
 """The longest reference period of a pack."""
 
 
-def suspects(tx: Tx, firm: Firm, entity: str, entries: pl.DataFrame, today: date) -> pl.DataFrame:
+def suspects(tx: Tx, firm: Firm, entries: pl.DataFrame, today: date) -> pl.DataFrame:
     """Return a stop for every entry that waits for a person's decision.
 
-    entries  `ENTRIES` of the legal entity: what billing looks at
+    entries  `ENTRIES`: what billing looks at
     today    the last day the run looks at: for labour checks, days after it are the future
     Returns  `STOPS`
     """
     opened = entries.filter(pl.col("billable") & (pl.col("open_minutes") > 0))
     if opened.is_empty() or (firm.duplicates == "ignore" and not firm.labour_blocking):
         return STOPS.empty()
-    found = pl.concat([_twice(tx, firm, entity, opened), _unlawful(tx, firm, opened, today)])
+    found = pl.concat([_twice(tx, firm, opened), _unlawful(tx, firm, opened, today)])
     if found.is_empty():
         return found
     waived = _released(tx, found["scope"].unique().to_list())
     return found.join(waived, on=["scope", "code"], how="anti")
 
 
-def _twice(tx: Tx, firm: Firm, entity: str, opened: pl.DataFrame) -> pl.DataFrame:
+def _twice(tx: Tx, firm: Firm, opened: pl.DataFrame) -> pl.DataFrame:
     """Find entries that say what an earlier one says: same person, day, minutes, project, task and note."""
     if firm.duplicates == "ignore":
         return STOPS.empty()
@@ -45,8 +45,8 @@ def _twice(tx: Tx, firm: Firm, entity: str, opened: pl.DataFrame) -> pl.DataFram
         """
         with alike as (
             select t.gid, row_number() over w as place, first_value(t.gid) over w as first
-            from time_entries t join objects p on p.gid = t.project
-            where p.body ->> 'legal_entity' = %(entity)s and t.tombstone is null and t.billable
+            from time_entries t
+            where t.project = any(%(projects)s::text[]) and t.tombstone is null and t.billable
                 and t.status in ('submitted', 'approved') and trim(t.notes) <> ''
                 and t.worked_on between %(first)s and %(last)s
             window w as (
@@ -58,7 +58,7 @@ def _twice(tx: Tx, firm: Firm, entity: str, opened: pl.DataFrame) -> pl.DataFram
             select from crosswalk x join crosswalk y on y.system = x.system where x.gid = a.gid and y.gid = a.first))
         """,
         {
-            "entity": entity,
+            "projects": array(opened["project"].unique().sort()),
             "first": opened["worked_on"].min(),
             "last": opened["worked_on"].max(),
             "anywhere": firm.duplicates == "everywhere",
