@@ -187,7 +187,9 @@ class Ledger(RuleBasedStateMachine):
         assert self.everything() == before, "I3: billing twice changes nothing"
         if plan is not None and closely:
             if not self.adjusted_in(month):
-                assert time_to_billing.preview(self.house, month, ENTITY)["invoices"] == [], "I3: all was billed at once"
+                assert time_to_billing.preview(self.house, month, ENTITY)["invoices"] == [], (
+                    "I3: all was billed at once"
+                )
             self.worth_what_it_is()
 
     def adjusted_in(self, month):
@@ -247,7 +249,9 @@ class Ledger(RuleBasedStateMachine):
                 worth[fact] = worth.get(fact, 0) + amount
         for row in stands:
             if row["gid"] in worth and row["gid"] not in named:
-                assert row["amount"] == worth[row["gid"]], f"I4: {row['gid']} is billed at another price than it is worth"
+                assert row["amount"] == worth[row["gid"]], (
+                    f"I4: {row['gid']} is billed at another price than it is worth"
+                )
 
     @rule(pick=PICK)
     def look_and_touch_nothing(self, pick):
@@ -305,7 +309,9 @@ class Ledger(RuleBasedStateMachine):
                 holds.release(tx, [hold["number"] for hold in stopped], "Ana", "it is settled")
             else:
                 reason = "the client asks what this was"
-                holds.place(tx, [holds.Hold("MANUAL", gid, "time_entry", "Ana", reason, "a decision", legal_entity=ENTITY)])
+                holds.place(
+                    tx, [holds.Hold("MANUAL", gid, "time_entry", "Ana", reason, "a decision", legal_entity=ENTITY)]
+                )
 
     @rule(pick=PICK)
     def release_a_brake(self, pick):
@@ -370,7 +376,13 @@ class Ledger(RuleBasedStateMachine):
                 minutes = None
             try:
                 corrections.credit(
-                    tx, self.house, gid, by="Ana", reason="as agreed", again=again, facts=None if whole else {fact: minutes}
+                    tx,
+                    self.house,
+                    gid,
+                    by="Ana",
+                    reason="as agreed",
+                    again=again,
+                    facts=None if whole else {fact: minutes},
                 )
             except Held:
                 tx.run("rollback")
@@ -421,7 +433,9 @@ class Ledger(RuleBasedStateMachine):
         self.count("adjust")
         until = date(2027, 1, 15) if kind == "postponed" else None
         try:
-            made = adjustments.propose(self.house, kind, [gid], by="Ana", reason="as agreed with the client", until=until)
+            made = adjustments.propose(
+                self.house, kind, [gid], by="Ana", reason="as agreed with the client", until=until
+            )
         except Refused:
             return
         self.decisions.append(made["number"])
@@ -464,7 +478,9 @@ class Ledger(RuleBasedStateMachine):
     def everything(self):
         """Return a digest of each table that says what was worked, billed, decided and booked."""
         with self.database.transaction() as tx:
-            one = "select '{0}' as name, md5(coalesce(string_agg(t::text, '|' order by t::text), '')) as found from {0} t"
+            one = (
+                "select '{0}' as name, md5(coalesce(string_agg(t::text, '|' order by t::text), '')) as found from {0} t"
+            )
             rows = tx.rows(" union all ".join(one.format(name) for name in BUSINESS))
         return {row["name"]: row["found"] for row in rows}
 

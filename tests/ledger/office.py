@@ -75,7 +75,9 @@ class Office:
         firm = self.house.firm
         numbering = replace(firm.entities[entity], numbering=Numbering(entity))
         self.house.firm = replace(firm, entities={**firm.entities, entity: numbering})
-        hub_numbers = default_ownership().replace("      number: erp\n      balance", "      number: hub\n      balance")
+        hub_numbers = default_ownership().replace(
+            "      number: erp\n      balance", "      number: hub\n      balance"
+        )
         self.house.ownership = ownership.load(hub_numbers)
         self.numbered = True
 

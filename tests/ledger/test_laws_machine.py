@@ -68,9 +68,9 @@ def test_any_long_schedule_keeps_every_law(firm, steps):
     found = Ledger(firm)
     found.every_law_holds()
     found.what_was_posted_stays()
-    for name, *given in steps:
+    for name, *with_what in steps:
         if name != "decide" or found.decisions:
-            getattr(found, name)(*given)
+            getattr(found, name)(*with_what)
         found.every_law_holds()
         found.what_was_posted_stays()
 
