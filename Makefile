@@ -7,12 +7,14 @@ BIN = $(VENV)/bin
 CODE = src tests benchmarks scripts docs
 PURE = tests/kernel tests/model tests/mapping tests/governance tests/billing tests/architecture
 ARGS =
+SCHEDULES = 1000
 
 help:
 	@echo 'make demo     set up, then the demo firm: five simulated systems, three months, pages in the browser'
 	@echo 'make test     set up, then every check and every test, browser tests included'
 	@echo 'make check    the quick part: style, types, import law, mapping examples, reference pages, pure tests'
 	@echo 'make bench    measure; one or some with ONLY=name,name'
+	@echo 'make laws     the laws of the ledger under thousands of generated schedules (SCHEDULES=n for each of two tests)'
 	@echo 'make docs     write the reference pages anew from the code'
 	@echo 'make pictures take the pictures of the README anew, from the demo that runs'
 	@echo 'make lock     resolve the requirement lists anew (ARGS=--upgrade takes newer releases)'
@@ -54,6 +56,10 @@ test: rules
 	@TRUEUP_CHROMIUM="$$($(BIN)/python scripts/chromium.py)"; export TRUEUP_CHROMIUM; \
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# Generated schedules over PostgreSQL, as many as asked for: make laws SCHEDULES=5000
+laws: setup
+	@TRUEUP_LEDGER_SCHEDULES=$(SCHEDULES) POLARS_MAX_THREADS=1 $(BIN)/pytest -n 0 tests/ledger/test_laws_machine.py $(ARGS)
+
 bench: setup
 	@$(BIN)/python benchmarks/run.py "$(ONLY)"
 
@@ -69,4 +75,4 @@ lock: setup
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo check rules style types imports reference pure test bench docs pictures lock clean
+.PHONY: help setup demo check rules style types imports reference pure test laws bench docs pictures lock clean

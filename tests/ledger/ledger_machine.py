@@ -48,6 +48,11 @@ BUSINESS = (
     "positions", "margins", "adjustments", "adjustment_facts", "revenue_postings", "document_numbers", "number_series",
     "deliveries", "edits",
 )  # fmt: skip
+BY_HAND = """
+    select c.fact from holds h join charges c on c.document = h.scope
+    where h.code = 'MANUAL' and h.released_at is null and c.kind = 'time' and c.minutes = 0
+"""
+"""Shares without minutes, off their document: named, because no run finds them again."""
 
 
 class Firm:
@@ -240,6 +245,7 @@ class Ledger(RuleBasedStateMachine):
                     """
                 )
             }
+            named |= {row["fact"] for row in tx.rows(BY_HAND)}
             named |= {row["fact"] for row in decided.waiting(tx, ENTITY) if row["kind"] == "re_rate"}
         plain = reference.plan_run(seen, last_day("9998-12"), "9998-12")
         worth = {}

@@ -1,5 +1,6 @@
 """Failure stories F2, F3, F4 and F15: what other houses got wrong, each as the business tells it."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -7,8 +8,10 @@ import pytest
 from laws import broken
 
 from small_firm import gid_of
+from trueup.billing.terms import Payer, Terms
 from trueup.kernel.errors import Held
 from trueup.processes import adjustments, corrections, rerating
+from trueup.store import holds
 
 D = Decimal
 
@@ -153,4 +156,22 @@ def test_f15_a_backdated_price_over_invoiced_and_closed_months_in_three_currenci
     assert fresh
     assert all(one.body["period"] == "2026-09" for one in fresh)
     assert not rerating.preview(office.house, date(2026, 7, 1))["entries"]
+    assert not broken(office.database)
+
+
+def test_a_voided_share_without_minutes_is_named_and_not_lost(office):
+    office.deal("X02", 133)
+    payers = tuple(
+        Payer(gid_of(office.house, "customer", "Client DE01"), D(weight), "DE", has_tax_id=True)
+        for weight in ("0.6", "0.4")
+    )
+    office.house.firm = replace(office.house.firm, terms={("contract", "X02"): Terms("shared", payers=payers)})
+    office.work("e1", 1, project="X02-DE01")
+    office.run()
+    office.say("X02-DE01-2026-08-P2", status="voided")
+    office.run("2026-09")
+    assert office.billed() == {"EUR": D("1.33")}
+    with office.database.transaction() as tx:
+        (hold,) = holds.open_of(tx, codes=["MANUAL"])
+    assert (hold["amount"], hold["scope"]) == (890_000, gid_of(office.house, "invoice", "X02-DE01-2026-08-P2"))
     assert not broken(office.database)

@@ -94,7 +94,28 @@ def take_back(
     ledger.move(tx, [move for move in moves if move.from_bucket != "credited"])
     ledger.move(tx, [move for move in moves if move.from_bucket == "credited"])
     ledger.reopen(tx, opened)
+    if how != "credited":
+        holds.place(tx, _without_minutes(parts))
     _release(tx, facts)
+
+
+def _without_minutes(parts: Sequence[Part]) -> list[Hold]:
+    """Name what no run will find again: a payer's share of so few minutes that it is a price and no minute."""
+    lost: dict[str, list[Part]] = {}
+    for part in parts:
+        if part.charge["kind"] == "time" and not part.charge["minutes"] and part.amount:
+            lost.setdefault(part.charge["document"], []).append(part)
+    return [
+        Hold(
+            "MANUAL", document, "invoice", "accounts receivable",
+            f"{len(of_it)} shares of work on this document have a price and no minutes: no run bills them again. Bill "
+            f"{_text(sum(part.amount for part in of_it), of_it[0].charge['currency'])} by hand, or let it go.",
+            "a decision", sum(part.amount for part in of_it), of_it[0].charge["currency"],
+            project=of_it[0].charge["project"], contract=of_it[0].charge["contract"],
+            legal_entity=of_it[0].charge["legal_entity"],
+        )
+        for document, of_it in lost.items()
+    ]  # fmt: skip
 
 
 def _stays(moves: Sequence[Move], charge: Row) -> int:
