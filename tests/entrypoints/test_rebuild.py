@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import small_firm
 from trueup.billing.schedules import Schedule
+from trueup.billing.tax_rules import Answer, Service, State, TaxRules, Withholding
 from trueup.billing.terms import Payer, Terms
 from trueup.connectors.sdk.registry import Connector
 from trueup.entrypoints import rebuild
@@ -28,7 +29,7 @@ from trueup.kernel import clock
 from trueup.kernel.errors import Broken
 from trueup.kernel.strict_json import canonical
 from trueup.pipeline import edition
-from trueup.pipeline.house import Firm, Package
+from trueup.pipeline.house import Firm, Package, Prepayment
 from trueup.processes import (
     adjustments,
     brakes,
@@ -414,12 +415,27 @@ def test_an_act_that_does_not_look_at_one_moment_is_refused(house):
             acts.begin(tx, "credit", (), house.edition)
 
 
-def test_the_terms_and_schedules_of_the_firm_survive_being_kept_as_text():
+def test_the_rules_of_the_firm_survive_being_kept_as_text():
     terms = {("A01", "A01-L1"): Terms(name="of A01", payers=(Payer("c1", Decimal("0.3")), Payer("c2", Decimal("0.7"))))}
     plan = Schedule("S01-L1", "percent_complete", date(2026, 8, 1), progress=((date(2026, 8, 20), Fraction(1, 3)),))
     firm = Firm("Small", {}, {}, {}, schedules={"S01-L1": plan}, terms=terms)
+    firm = replace(
+        firm,
+        tax=TaxRules(
+            answers={"FR40303265045": Answer(valid=True, checked_on=date(2026, 1, 2))},
+            registered_in={"DE01": ("FR", "NL")},
+            states={"US01": {"NY": State(presence=True, rate_ppm=88_750), "TX": State()}},
+            services={("package", "ADV-TM"): Service(code="saas"), ("contract", "X01"): Service(used_in="AT")},
+            withholding=(Withholding("DE01", None, Decimal("0.1"), "net", date(2026, 1, 1)),),
+        ),
+        prepayments=(Prepayment("X01", "DE01", "A1", date(2026, 1, 1), "EUR", Decimal("59.50"), Decimal("9.50")),),
+        duplicates="everywhere",
+        labour_blocking=frozenset({"DAILY_MAX", "REST"}),
+        entries_per_part=7,
+    )
     read = edition.read_firm(edition.firm_text(firm))
-    assert (read.schedules, read.terms) == (firm.schedules, firm.terms)
+    lists = ("transfer_prices", "fx_rates", "list_rates", "prepayments")
+    assert replace(read, **{name: tuple(getattr(read, name)) for name in lists}) == firm
     assert edition.firm_text(read) == edition.firm_text(firm)
 
 

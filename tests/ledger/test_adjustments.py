@@ -251,6 +251,24 @@ def test_an_edit_of_the_role_after_billing_is_named_and_billed_once_somebody_agr
     assert not broken(office.database)
 
 
+def test_a_difference_that_waits_is_moot_once_its_charge_was_credited_and_billed_anew(office):
+    office.deal("X01", 100)
+    gid = office.work("e1", 600)
+    office.run()
+    office.post("X01-DE01-2026-08")
+    for price, policy in ((133, "delta_next"), (90, "credit_full_rebill")):
+        office.rate("X01", price)
+        found = rerating.propose(office.house, date(2026, 1, 1), None, policy, by="Ana", reason="the price changed")
+        adjustments.approve(office.house, found["adjustments"][0], by="Bo")
+    office.work("e2", 60, day="2026-09-01")
+    office.run("2026-09")
+    assert office.billed() == {"EUR": D(990)}, "eleven hours at 90"
+    with office.database.transaction() as tx:
+        assert kept.waiting(tx, "DE01") == []
+        assert tx.value("select sum(amount) from charges c where fact = %s and kind = 'delta'", (gid,)) is None
+    assert not broken(office.database)
+
+
 def test_a_raised_price_bills_no_more_than_the_cap(office):
     office.deal("X01", 100, cap=900)
     office.work("e1", 480)

@@ -1,12 +1,14 @@
 """The rules the house works by, kept by their hash: what was decided can be decided again by the same ones."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from trueup import __version__
+from trueup.billing.tax_rules import Service
 from trueup.billing.terms import Terms
 from trueup.kernel.errors import Broken
 from trueup.kernel.strict_json import canonical, read
@@ -16,6 +18,7 @@ from trueup.store.database import Tx
 
 _FIRM = TypeAdapter(Firm)
 _TERMS = TypeAdapter(list[tuple[tuple[str, str], Terms]])
+_SERVICES = TypeAdapter(list[tuple[tuple[str, str], Service]])
 
 
 def keep(tx: Tx, house: House, ownership: str) -> None:
@@ -39,8 +42,13 @@ def digest_of(text: str) -> str:
 def firm_text(firm: Firm) -> str:
     """Write the firm's rules as text; the same rules always give the same text."""
     # Their keys are pairs, and a key of JSON is one text.
-    terms = [[list(place), _plain(firm.terms[place])] for place in sorted(firm.terms)]
-    return canonical({**_plain(replace(firm, terms={})), "terms": terms}).decode()
+    sold = {} if firm.tax is None else firm.tax.services
+    bare = replace(firm, terms={}, tax=None if firm.tax is None else replace(firm.tax, services={}))
+    return canonical({**_plain(bare), "terms": _pairs(firm.terms), "services": _pairs(sold)}).decode()
+
+
+def _pairs(rules: Mapping[tuple[str, str], Any]) -> list[Any]:
+    return [[list(place), _plain(rules[place])] for place in sorted(rules)]
 
 
 def read_firm(text: str) -> Firm:
@@ -51,7 +59,9 @@ def read_firm(text: str) -> Firm:
     try:
         rules = read(text.encode())
         terms = _TERMS.validate_json(canonical(rules.pop("terms")))
-        return replace(_FIRM.validate_json(canonical(rules)), terms=dict(terms))
+        services = _SERVICES.validate_json(canonical(rules.pop("services")))
+        firm = replace(_FIRM.validate_json(canonical(rules)), terms=dict(terms))
+        return firm if firm.tax is None else replace(firm, tax=replace(firm.tax, services=dict(services)))
     except (ValidationError, ValueError, KeyError, AttributeError) as wrong:
         raise Broken(f"the firm's rules cannot be read by this version: {wrong}") from wrong
 

@@ -21,7 +21,7 @@ from trueup.kernel.periods import last_day
 from trueup.pipeline.house import Firm, House
 from trueup.processes.drafts import carry_out
 from trueup.processes.facts import run_facts
-from trueup.store import acts, holds, ledger
+from trueup.store import acts, holds, ledger, periods
 from trueup.store.changes import Event
 from trueup.store.database import Tx, array
 
@@ -142,6 +142,8 @@ def make(house: House, number: int, code: str, period: str, entity: str, process
         arguments = (number, code, period, entity, process)
         acts.begin(tx, "braked_invoice", arguments, house.edition, entity=entity, period=period)
         run = f"{period}/{entity}/billing/released-{number}"
+        if periods.is_closed(tx, entity, period):  # nothing of it was billed: the next open month's run looks at it
+            return {"run": run, "invoices": 0, "waits": "the month is closed"}
         if not ledger.begin_run(tx, run, "billing", entity, period):
             return {"run": run, "already": "done"}
         facts = run_facts(tx, house.firm, entity, last_day(period), period)

@@ -21,7 +21,7 @@ from trueup.pipeline.house import House
 from trueup.pipeline.ingest import author
 from trueup.pipeline.quantities import allowed
 from trueup.processes.commands import commands
-from trueup.store import acts, deliveries, holds, ledger, objects
+from trueup.store import acts, adjustments, deliveries, holds, ledger, objects
 from trueup.store.database import Tx
 from trueup.store.holds import Hold
 from trueup.store.ledger import Move
@@ -96,6 +96,7 @@ def take_back(
     ledger.reopen(tx, opened)
     if how != "credited":
         holds.place(tx, _without_minutes(parts))
+    adjustments.moot(tx, sorted(p.charge["charge"] for p in parts if p.amount == p.charge["amount"]))
     _release(tx, facts)
 
 

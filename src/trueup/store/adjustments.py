@@ -123,6 +123,22 @@ def settled(tx: Tx, number: int, charges: Sequence[str]) -> None:
     )
 
 
+def moot(tx: Tx, charges: Sequence[str]) -> None:
+    """Let no bill carry a waiting difference of charges that are taken back whole: what is billed anew has its price."""
+    tx.run(
+        """
+        update adjustment_facts f set amount = coalesce((
+            select sum(c.amount - coalesce((select sum(amount) from reopenings where charge = c.key), 0))
+            from charges c
+            where c.fact = f.fact and c.kind = 'delta' and c.trace ->> 'adjustment' = a.number::text
+                and c.trace ->> 'charge' = f.charge), 0)
+        from adjustments a
+        where a.number = f.adjustment and a.kind = 're_rate' and a.state = 'applied' and f.charge = any(%s::text[])
+        """,
+        (array(charges),),
+    )
+
+
 def take_edits(tx: Tx, legal_entity: str) -> list[str]:
     """Take the entries of a legal entity that were edited after they were billed: each is looked at once."""
     rows = tx.rows(
