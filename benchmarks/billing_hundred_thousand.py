@@ -75,7 +75,7 @@ def month(house: House, count: int = ENTRIES, contracts: int = CONTRACTS) -> Non
                 {
                     "first": start, "last": min(start + 200_000, count) - 1, "people": count // ENTRIES_OF_A_PERSON, "entity": ENTITY,
                     "projects": [derive("project", "bench", f"B{number:03d}") for number in range(contracts)],
-                    "roles": list(ROLES), "day": FIRST,
+                    "contracts": contracts, "roles": list(ROLES), "day": FIRST,
                 },
             )  # fmt: skip
             tx.run(APPROVED, {"first": start, "last": min(start + 200_000, count) - 1})
@@ -88,10 +88,11 @@ ENTERED = """
         legal_entity, source_order)
     select 'tim_' || substr(md5(n::text) || md5('b' || n), 1, 26), 1, 'approved',
         'res_' || substr(md5('r' || h %% %(people)s) || 'aaaaaa', 1, 26),
-        (%(projects)s::text[])[1 + (h / 7) %% array_length(%(projects)s::text[], 1)],
-        (%(roles)s::text[])[1 + (h / 11) %% 4], %(day)s::date + (h / 13 %% 28)::int, (1 + h / 17 %% 8)::int * 15,
+        p.gid, (%(roles)s::text[])[1 + (h / 11) %% 4], %(day)s::date + (h / 13 %% 28)::int, (1 + h / 17 %% 8)::int * 15,
         h / 19 %% 25 <> 0, 'Interviews with the claims team', 'P001-2026-W32', %(entity)s, n
     from (select n, abs(hashint8(n))::bigint as h from generate_series(%(first)s::bigint, %(last)s::bigint) n) made
+    join unnest(%(projects)s::text[]) with ordinality p (gid, place)
+        on p.place = 1 + (h / 7) %% %(contracts)s
 """
 APPROVED = """
     insert into moves (key, fact, fact_version, unit, from_bucket, to_bucket, quantity, reason, actor)
