@@ -108,6 +108,7 @@ def credit_page(
         if gid is None or explained is None:
             raise HTTPException(404, f"There is no invoice {identifier}.")
         stands = corrections.standing(tx, gid)
+    named = {charge.fact: charge for line in explained.lines for charge in line.charges}
     found, chosen = None, entries or []
     if look:
         try:
@@ -117,7 +118,7 @@ def credit_page(
     with desk.reading() as tx:
         return show(
             desk, tx, "credit.html", here="billing", title=f"Credit of {explained.number or explained.code}",
-            cli=f"trueup bill credit {explained.code} --dry-run", it=explained, stands=stands, chosen=chosen, found=found,
+            cli=f"trueup bill credit {explained.code} --dry-run", it=explained, stands=stands, named=named, chosen=chosen, found=found,
             refused=refused,
         )  # fmt: skip
 
