@@ -84,7 +84,10 @@ def settle(facts: RunFacts, plan: RunPlan) -> RunFacts:
         *(pl.col(name).fill_null(0) + pl.col("moved_amount").fill_null(0) for name in paid),
         open_amount=pl.col("open_amount") - pl.col("moved_spent").fill_null(0),
     )
-    ordered = final.filter(pl.col("purchase_order").is_not_null()).group_by("project", "purchase_order")
+    # A refund takes an order and uses none of it, see `orders`: it gives none back either.
+    ordered = final.filter(pl.col("purchase_order").is_not_null() & (pl.col("amount") > 0)).group_by(
+        "project", "purchase_order"
+    )
     drawn = {(project, order): amount for project, order, amount in ordered.agg(pl.col("amount").sum()).iter_rows()}
     tasks = _by_task(facts, time)
     currencies = dict(facts.projects.select("project", "currency").iter_rows())

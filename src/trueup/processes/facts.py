@@ -154,7 +154,7 @@ def _drawn(tx: Tx, entity: str) -> dict[tuple[str, str, str], int]:
         """
         select 'order' as what, c.project, c.purchase_order as name, sum(a.amount)::bigint as amount
         from charges c join allocations a on a.charge = c.key
-        where c.legal_entity = %(entity)s and c.purchase_order is not null group by c.project, c.purchase_order
+        where c.legal_entity = %(entity)s and c.purchase_order is not null and c.amount > 0 group by c.project, c.purchase_order
         union all
         select 'task', c.project, t.task, sum(a.amount)::bigint
         from charges c join allocations a on a.charge = c.key join time_entries t on t.gid = c.fact
@@ -270,9 +270,13 @@ _ENTRIES = """
             where kind in ('time', 'overage', 'delta') and fact in (select gid from seen)) priced
         group by fact) a on a.fact = t.gid
 """
+# A refund is below zero and lies in no bucket: that a charge stands for it says that nothing of it is open.
 _EXPENSES = """
     select e.gid, e.version, e.source_order, p.body ->> 'contract', e.project, e.resource, e.spent_on, e.category, e.amount,
-        e.amount - coalesce(f.quantity, 0)::bigint, e.billable, e.status, e.has_receipt
+        case when e.amount < 0 and exists (
+            select from charges c where c.fact = e.gid and c.kind = 'expense'
+                and not exists (select from reopenings r where r.charge = c.key)) then 0
+        else e.amount - coalesce(f.quantity, 0) end::bigint, e.billable, e.status, e.has_receipt
     from expense_lines e
     join objects p on p.gid = e.project
     left join (
