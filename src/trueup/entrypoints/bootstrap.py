@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from importlib.resources import files
+from typing import Any
 
 from trueup import engine
 from trueup.billing import parts
@@ -373,7 +374,8 @@ def bounds(entity: EntitySettings) -> Bounds:
         fits = isinstance(value, bool) if switch else not isinstance(value, bool)
         if not fits or (value is None and name in ("mean_of", "mean_at_least")):
             raise Broken(f"entities/{entity.code}.yaml: bounds: {name} is {'true or false' if switch else 'a number'}")
-    return replace(usual, **entity.bounds)  # type: ignore[arg-type]  # each value was checked above
+    checked: dict[str, Any] = dict(entity.bounds)
+    return replace(usual, **checked)
 
 
 def _heard(systems: dict[str, System], inward: dict[tuple[str, str], MappingFile]) -> dict[str, dict[str, set[str]]]:

@@ -55,7 +55,7 @@ def test_a_documented_answer_is_read_and_understood(client):
     raw = json.dumps(case("query_answer")["answer"]).encode()
     result = msgspec.json.decode(raw, type=Result)
     [record] = client._records("Opportunity", result)
-    assert result.nextRecordsUrl.endswith("-2000")
+    assert result.next_records_url.endswith("-2000")
     assert record.stamp == "2026-08-05T14:00:03.000+0000"  # the product's: it is newer than the deal's own
     assert record.raw in raw
     [one] = translate(load(CONNECTOR.mappings["Opportunity.in.yaml"], CONNECTOR.verbs), read_kept(record.raw))

@@ -43,10 +43,10 @@ TRIES = 4
 CHANGES = {"created": "create", "updated": "update", "deleted": "delete"}
 
 
-class Change(msgspec.Struct):
+class Change(msgspec.Struct, rename="camel"):
     """One entry of the list of changed employees."""
 
-    lastChanged: str  # noqa: N815
+    last_changed: str
     action: str = "Updated"
 
 
@@ -56,18 +56,18 @@ class Changed(msgspec.Struct):
     employees: dict[str, msgspec.Raw] | list[msgspec.Raw]
 
 
-class Employee(msgspec.Struct):
+class Employee(msgspec.Struct, rename="camel"):
     """What we look at in an employee; everything else stays bytes."""
 
     id: str | int
-    lastChanged: str | None = None  # noqa: N815
+    last_changed: str | None = None
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, rename="camel"):
     """What we look at in a row of a table."""
 
     id: str | int
-    employeeId: str | int  # noqa: N815
+    employee_id: str | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +239,14 @@ def _rows(answer: Answer, stamps: dict[str, str]) -> Iterator[Record]:
     """Cut the rows of these employees out of a table; a row has no stamp of its own, its employee's counts."""
     for raw in msgspec.json.decode(answer.raw, type=list[msgspec.Raw]):
         row = msgspec.json.decode(raw, type=Row)
-        stamp = stamps.get(str(row.employeeId))
+        stamp = stamps.get(str(row.employee_id))
         if stamp is not None:
-            yield Record(TABLE, f"{row.employeeId}/{row.id}", stamp, bytes(raw))
+            yield Record(TABLE, f"{row.employee_id}/{row.id}", stamp, bytes(raw))
 
 
 def _entry(id: str, raw: msgspec.Raw) -> Entry:
     change = msgspec.json.decode(raw, type=Change)
-    return Entry(_text(parse_instant(change.lastChanged)), id, change.action == "Deleted", bytes(raw))
+    return Entry(_text(parse_instant(change.last_changed)), id, change.action == "Deleted", bytes(raw))
 
 
 def _stamp_of(raw: bytes) -> str:
@@ -255,9 +255,9 @@ def _stamp_of(raw: bytes) -> str:
     Raises    Broken when the key's user may not see that.
     """
     employee = msgspec.json.decode(raw, type=Employee)
-    if not employee.lastChanged:
+    if not employee.last_changed:
         raise Broken("BambooHR does not show lastChanged; give the key's user access to it")
-    return _text(parse_instant(employee.lastChanged))
+    return _text(parse_instant(employee.last_changed))
 
 
 def _text(at: datetime) -> str:

@@ -20,11 +20,11 @@ CONFIRMED = {"POSTING_CONFIRMED_SUCCESS": "success", "POSTING_CONFIRMED_FAILURE"
 LIFE = ("DELAYED", "READY", "ACKNOWLEDGED", "POSTING_CONFIRMED_FAILURE", "POSTING_CONFIRMED_SUCCESS")
 
 
-class Report(msgspec.Struct):
+class Report(msgspec.Struct, rename="camel"):
     """What a stamp is made of."""
 
-    reportPaymentProcessingDate: str | None = None  # noqa: N815
-    reportSubmitDate: str | None = None  # noqa: N815
+    report_payment_processing_date: str | None = None
+    report_submit_date: str | None = None
 
 
 class Content(msgspec.Struct):
@@ -33,18 +33,18 @@ class Content(msgspec.Struct):
     report: Report = msgspec.field(default_factory=Report)
 
 
-class Document(msgspec.Struct):
+class Document(msgspec.Struct, rename="camel"):
     """One document of the queue, as far as the client needs to know it."""
 
     id: str
-    docStatus: str = "READY"  # noqa: N815
+    doc_status: str = "READY"
     document: Content = msgspec.field(default_factory=Content)
 
 
-class Numbers(msgspec.Struct):
+class Numbers(msgspec.Struct, rename="camel"):
     """The paging part of an answer."""
 
-    totalPages: int = 1  # noqa: N815
+    total_pages: int = 1
     number: int = 0
 
 
@@ -137,11 +137,11 @@ class Concur(VendorClient):
         place = msgspec.json.decode(cursor, type=Place) if cursor else Place()
         queue = self._queue(place.page)
         fresh = [record for record in self._records(queue) if record.external_id not in place.seen]
-        if not fresh and place.seen and place.page + 1 < queue.page.totalPages:
+        if not fresh and place.seen and place.page + 1 < queue.page.total_pages:
             place = Place(place.page + 1)
             queue = self._queue(place.page)
             fresh = self._records(queue)
-        more = bool(fresh) and place.page + 1 < queue.page.totalPages
+        more = bool(fresh) and place.page + 1 < queue.page.total_pages
         after = Place(place.page, [record.external_id for record in self._records(queue)]) if more else Place()
         return Page(tuple(fresh), msgspec.json.encode(after).decode(), more)
 
@@ -219,8 +219,8 @@ class Concur(VendorClient):
             raw = bytes(item)
             document = msgspec.json.decode(raw, type=Document)
             report = document.document.report
-            approved = report.reportPaymentProcessingDate or report.reportSubmitDate or ""
-            step = LIFE.index(document.docStatus) if document.docStatus in LIFE else len(LIFE)
+            approved = report.report_payment_processing_date or report.report_submit_date or ""
+            step = LIFE.index(document.doc_status) if document.doc_status in LIFE else len(LIFE)
             records.append(Record("expense_document", document.id, f"{approved}/{step}", raw))
         return records
 
@@ -242,7 +242,7 @@ class Concur(VendorClient):
 
 
 def _status(record: Record) -> str:
-    return msgspec.json.decode(record.raw, type=Document).docStatus
+    return msgspec.json.decode(record.raw, type=Document).doc_status
 
 
 def _refused(result: Raw) -> Busy | Refused:

@@ -7,10 +7,11 @@ What a statement may not say is refused, never guessed at. Source: section_15790
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, Protocol
 
 from trueup.connectors.netsuite.answers import refuse
@@ -69,7 +70,7 @@ class Statement:
             raise _bad("The result has to be ordered by a unique key: add ORDER BY id")
         found = [row for row in rows if self.where is None or self.where(row)]
         for name, down in reversed(self.order):
-            found.sort(key=lambda row, name=name: _sortable(row.get(name)), reverse=down)  # type: ignore[misc]
+            found.sort(key=partial(_place, name), reverse=down)
         return [
             {shown: text for shown, column, mask in self.columns if (text := _text(row.get(column), mask)) is not None}
             for row in found
@@ -190,7 +191,7 @@ class _Parser:
                 mask = self._mask()
                 self._expect(")")
                 try:
-                    found = datetime.strptime(text, MASKS[mask])  # noqa: DTZ007 - the account's own time zone
+                    found = datetime.strptime(text, MASKS[mask])  # noqa: DTZ007 - SuiteQL writes times without a zone: they are the account's
                 except ValueError:
                     raise _bad(f"Search error occurred: {text!r} does not fit the mask {mask!r}") from None
                 return found.date() if function == "TO_DATE" else found
@@ -267,7 +268,9 @@ def _compare(column: str, value: Value, operator: str, literal: Value) -> bool:
     return bool(left > right) if operator == ">" else bool(left < right)
 
 
-def _sortable(value: Value) -> tuple[bool, Any]:
+def _place(name: str, row: Mapping[str, Value]) -> tuple[bool, Any]:
+    """Return where a row sorts by a column: empty values after all others."""
+    value = row.get(name)
     return (value is None, 0 if value is None else value)
 
 

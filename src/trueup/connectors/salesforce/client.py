@@ -95,12 +95,12 @@ ONLY_LATER = frozenset({"REQUEST_LIMIT_EXCEEDED", "UNABLE_TO_LOCK_ROW", "QUERY_T
 """Refusals that only mean `later`: the day's calls are used up, a row is locked, the database was too slow."""
 
 
-class Lines(msgspec.Struct):
+class Lines(msgspec.Struct, rename="camel"):
     """The child rows inside an opportunity."""
 
     records: list[msgspec.Raw]
     done: bool = True
-    nextRecordsUrl: str | None = None  # noqa: N815
+    next_records_url: str | None = None
 
 
 class Row(msgspec.Struct):
@@ -118,12 +118,12 @@ class Line(msgspec.Struct):
     SystemModstamp: str
 
 
-class Result(msgspec.Struct):
+class Result(msgspec.Struct, rename="camel"):
     """One batch of a query."""
 
     records: list[msgspec.Raw]
     done: bool
-    nextRecordsUrl: str | None = None  # noqa: N815
+    next_records_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class Salesforce(VendorClient):
         if at_work:  # somebody changes records this very second: those come next time
             following = going_on
         elif not result.done:
-            following = replace(going_on, locator=result.nextRecordsUrl or "")
+            following = replace(going_on, locator=result.next_records_url or "")
         elif object == "Opportunity" and place.part == "records":
             following = Place(place.since, "lines", started)
         else:
@@ -344,8 +344,8 @@ class Salesforce(VendorClient):
         for _ in range(TRIES):
             answer, result = self._query(soql)
             records = self._records(object, result)
-            while not result.done and result.nextRecordsUrl:
-                answer, result = self._result(self.call("GET", result.nextRecordsUrl, headers=self._batch))
+            while not result.done and result.next_records_url:
+                answer, result = self._result(self.call("GET", result.next_records_url, headers=self._batch))
                 records += self._records(object, result)
             young = [parse_instant(record.stamp) for record in records if record.stamp > newest]
             if not wait_out(young, answer):
@@ -375,12 +375,12 @@ class Salesforce(VendorClient):
 
     def _with_all_lines(self, raw: bytes, lines: Lines) -> bytes:
         """Put the rest of the child rows into the record; a deal must never be read with lines missing."""
-        more = lines.nextRecordsUrl
+        more = lines.next_records_url
         while more:
             _, rest = self._result(self.call("GET", more, headers=self._batch))
             lines.records += rest.records
-            more = None if rest.done else rest.nextRecordsUrl
-        lines.done, lines.nextRecordsUrl = True, None
+            more = None if rest.done else rest.next_records_url
+        lines.done, lines.next_records_url = True, None
         whole = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         nested = {"totalSize": len(lines.records), "done": True, "records": lines.records}
         whole["OpportunityLineItems"] = msgspec.Raw(msgspec.json.encode(nested))

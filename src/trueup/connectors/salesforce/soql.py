@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Literal
 
 from trueup.connectors.salesforce.schema import NUMBERS, TABLES, Column, Invalid, Table, long_id
@@ -97,7 +98,7 @@ def run(query: Query, rows: Rows, among: Iterable[Row] | None = None) -> list[Ro
     ]
     for sorting in reversed(query.order):
         column = query.table.columns[sorting.name]
-        found.sort(key=lambda row, s=sorting, c=column: _rank(c, row[s.name], s), reverse=sorting.descending)  # type: ignore[misc]
+        found.sort(key=partial(_place, column, sorting), reverse=sorting.descending)
     return found if query.limit is None else found[: query.limit]
 
 
@@ -114,8 +115,9 @@ def comparable(column: Column, value: Any) -> Any:
     return value
 
 
-def _rank(column: Column, value: Any, sorting: Sorting) -> tuple[int, Any]:
+def _place(column: Column, sorting: Sorting, row: Row) -> tuple[int, Any]:
     """Return a sort key; an empty value goes to the end asked for, also when the order is turned round."""
+    value = row[sorting.name]
     if value is None:
         return (2 if sorting.nulls_last != sorting.descending else 0), ""
     return 1, comparable(column, value)

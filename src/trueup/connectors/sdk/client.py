@@ -11,7 +11,7 @@ import msgspec
 from trueup.connectors.sdk.auth import Auth
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Answer, Connection, Notice, Page, Raw, Receipt, Record
-from trueup.kernel.errors import Busy, Refused, Unsettled
+from trueup.kernel.errors import Broken, Busy, Refused, Unsettled
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 MAX_ANSWER_BYTES = 50_000_000
@@ -72,11 +72,11 @@ class VendorClient:
 
     def changes(self, object: str, cursor: str | None) -> Page:
         """Return one page of records changed since the cursor; None reads from the beginning."""
-        raise NotImplementedError
+        raise self._lacks("changes")
 
     def get(self, object: str, external_id: str) -> Record | None:
         """Return the record as it is now, or None when the vendor does not have it."""
-        raise NotImplementedError
+        raise self._lacks("get")
 
     def fetch(self, object: str, external_ids: Sequence[str]) -> list[Record]:
         """Return the records as they are now; those the vendor does not have are left out."""
@@ -85,11 +85,11 @@ class VendorClient:
 
     def find(self, object: str, key: str) -> Receipt | None:
         """Look for the record that carries our key: what makes a silence harmless."""
-        raise NotImplementedError
+        raise self._lacks("find")
 
     def send(self, object: str, key: str, body: Raw, external_id: str | None) -> Receipt:
         """Create or update the record that carries our key; `external_id` when it is known already."""
-        raise NotImplementedError
+        raise self._lacks("send")
 
     def settle(self, object: str, records: Sequence[Record]) -> None:
         """Tell the vendor that these records are kept, where its contract has such a handshake."""
@@ -97,7 +97,10 @@ class VendorClient:
     @staticmethod
     def notices(body: Raw) -> list[Notice]:
         """Read a webhook's body: which records changed."""
-        raise NotImplementedError
+        raise Broken("this connector reads no webhooks: its manifest must not promise any")
+
+    def _lacks(self, verb: str) -> Broken:
+        return Broken(f"the connector {type(self).__name__} has no {verb}, and something in its manifest needs it")
 
     # --- the loop ------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from trueup.connectors.sdk.auth import OAuth
@@ -361,7 +362,7 @@ def waits_when_asked_to(trial: Trial) -> None:
     for sample in trial.writes() if trial.connector.manifest.writes else ():
         before = trial.rows(sample)
         trial.arena.fault("429", writes=True)
-        busy = _raised(trial, lambda sample=sample: sample.send(client))  # type: ignore[misc]
+        busy = _raised(trial, partial(sample.send, client))
         _hold(isinstance(busy, Busy), f"{sample.object}: a throttled write is {type(busy).__name__}, not Busy")
         _hold(trial.rows(sample) == before, f"{sample.object}: a throttled write left something behind")
 
@@ -381,7 +382,7 @@ def names_a_server_error_by_what_may_have_happened(trial: Trial) -> None:
     for kind, right in (("5xx", (Busy, Unsettled)), ("500", (Unsettled,))):
         for sample in trial.writes():
             trial.arena.fault(kind, writes=True)
-            trouble = _raised(trial, lambda sample=sample: sample.send(client))  # type: ignore[misc]
+            trouble = _raised(trial, partial(sample.send, client))
             _hold(isinstance(trouble, right), f"{sample.object}: {kind} on a write is {type(trouble).__name__}")
 
 
@@ -416,7 +417,7 @@ def survives_an_answer_that_is_lost(trial: Trial) -> None:
     for sample in trial.writes():
         before = trial.rows(sample)
         trial.arena.fault("unk")
-        trouble = _raised(trial, lambda sample=sample: sample.send(client))  # type: ignore[misc]
+        trouble = _raised(trial, partial(sample.send, client))
         _hold(isinstance(trouble, Unsettled), f"{sample.object}: silence is {type(trouble).__name__}, not Unsettled")
         landed = trial.rows(sample)
         if trial.connector.manifest.writes[sample.object].dedupe in ("B", "C") and not sample.external_id:
@@ -443,7 +444,7 @@ def explains_every_refusal(trial: Trial) -> None:
         for wrong in sample.case.get("refused", ()):
             tried += 1
             bad = Sample(sample.object, {**sample.case, "body": wrong["body"], "key": wrong.get("key", sample.key)})
-            no = _raised(trial, lambda bad=bad: bad.send(client))  # type: ignore[misc]
+            no = _raised(trial, partial(bad.send, client))
             if not isinstance(no, Refused):
                 raise Failed(f"{sample.object}: {wrong['code']} expected, got {type(no).__name__}")
             _hold(no.code == wrong["code"], f"{sample.object}: {wrong['code']} expected, got {no.code} ({no})")

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs
 
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.webhook import sign
+from trueup.kernel.errors import Broken
 
 Row = dict[str, Any]
 
@@ -230,7 +231,7 @@ class Simulator:
 
     def authorize(self, request: Request) -> None:
         """Check the sign-in of a request; raise Reject with the vendor's 401."""
-        raise NotImplementedError
+        raise Broken(f"the simulator {type(self).__name__} does not check any sign-in")
 
     def throttled(self) -> Response:
         """Return the vendor's answer to too many requests."""

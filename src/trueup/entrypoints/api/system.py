@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from types import GenericAlias
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request, Security
@@ -511,7 +512,8 @@ def _routes(kind: str) -> None:
     name, title = plural(kind), cls.__name__
     sources = (list[Source], ...)
     shape: type[BaseModel] = create_model(f"{title}Object", __base__=Envelope, sources=sources, body=(cls, ...))
-    page: type[BaseModel] = create_model(f"{title}Page", items=(list[shape], ...), next=(str | None, ...))  # type: ignore[valid-type]
+    items: Any = GenericAlias(list, (shape,))
+    page: type[BaseModel] = create_model(f"{title}Page", items=(items, ...), next=(str | None, ...))
     may_read = ["money:read" if kind in MONEY else "objects:read"]
     reader = Annotated[Caller, Security(signed_in, scopes=may_read)]
     writer = Annotated[Caller, Security(signed_in, scopes=["objects:write"])]
