@@ -10,6 +10,7 @@ from pathlib import Path
 import billing_hundred_thousand
 import billing_million
 import deal_to_project
+import rerating
 import time_intake
 from measure import Figure, table
 
@@ -18,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "billing_hundred_thousand": billing_hundred_thousand.measure,
     "billing_million": billing_million.measure,
     "billing_growth": billing_million.growth,
+    "rerating": rerating.measure,
     "deal_to_project": deal_to_project.measure,
 }
 BY_NAME: dict[str, Callable[[], Iterator[Figure]]] = {"billing_ten_million": billing_million.ten_million}

@@ -9,6 +9,8 @@ Undo        `undo` while nothing is billed; afterwards the next re-rating
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Literal
 
 import polars as pl
@@ -26,6 +28,7 @@ from trueup.store import acts, adjustments, ledger, objects
 from trueup.store.database import Tx
 
 Policy = Literal["delta_next", "credit_partial", "credit_full_rebill"]
+_BY_CHARGE = itemgetter("fact", "charge")
 POLICIES: tuple[Policy, ...] = ("delta_next", "credit_partial", "credit_full_rebill")
 
 
@@ -46,7 +49,10 @@ def find(tx: Tx, house: House, since: date, contract: str | None = None) -> list
 
 
 def _affected(tx: Tx, since: date, contract: str | None) -> list[dict[str, Any]]:
-    """Read the charges a rate line changed under: by contract and day through an index, others are not touched."""
+    """Read the charges that were made before a rate line of theirs changed; those of other lines are not touched.
+
+    `offset 0` keeps each look-up by itself, so that the index answers it whatever the planner believes of the rest.
+    """
     rows = tx.rows(
         """
         with changed as (
@@ -56,13 +62,19 @@ def _affected(tx: Tx, since: date, contract: str | None) -> list[dict[str, Any]]
             from objects
             where kind = 'rate_line' and (%(contract)s::text is null or body ->> 'contract' = %(contract)s)
                 and coalesce((body ->> 'valid_to')::date, 'infinity') >= %(since)s),
-        affected as (
-            select c.key from changed r join charges c on c.contract = r.contract and c.service_on between r.valid_from and r.valid_to
-                and c.created_at < r.updated_at and c.kind = 'time' and c.document is not null
-            union
-            select c.key from changed r join charges c on c.rate_line = r.gid and c.service_on >= %(since)s
-                and c.created_at < r.updated_at and c.kind = 'time' and c.document is not null)
-        select distinct fact from charges join affected using (key) order by fact
+        of_contract as (
+            select c.fact from changed r cross join lateral (
+                select fact, service_on from charges
+                where contract = r.contract and created_at < r.updated_at and kind = 'time' and document is not null
+                offset 0) c
+            where c.service_on between r.valid_from and r.valid_to),
+        of_line as (
+            select c.fact from changed r cross join lateral (
+                select fact, service_on from charges
+                where rate_line = r.gid and created_at < r.updated_at and kind = 'time' and document is not null
+                offset 0) c
+            where c.service_on >= %(since)s)
+        select fact from of_contract union select fact from of_line order by fact
         """,
         {"since": since, "contract": contract},
     )
@@ -104,9 +116,8 @@ def _priced(tx: Tx, house: House, entity: str, rows: Sequence[Mapping[str, Any]]
         .iter_rows(named=True)
     }  # fmt: skip
     found = []
-    for fact in sorted({row["fact"] for row in rows}):
-        parts = sorted((row for row in rows if row["fact"] == fact), key=lambda row: row["charge"])
-        now = worth.get(fact)
+    for fact, group in groupby(sorted(rows, key=_BY_CHARGE), itemgetter("fact")):
+        parts, now = list(group), worth.get(fact)
         if now is None or now["rate"] is None or not now["free"]:
             continue
         minutes, old = sum(row["minutes"] for row in parts), sum(row["amount"] for row in parts)
