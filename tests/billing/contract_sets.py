@@ -8,7 +8,7 @@ import frames_for_tests as make
 import polars as pl
 from hypothesis import strategies as st
 
-from trueup.billing.frames import FX_RATES, RunFacts
+from trueup.billing.frames import FX_RATES, PAID_SHARES, RunFacts
 from trueup.billing.terms import (
     Exchange,
     ExpenseRule,
@@ -323,7 +323,15 @@ def termed_facts(draw: st.DrawFn, *, fresh: bool = False) -> RunFacts:
             max_size=2,
         )
     )
+    has = st.tuples(
+        st.sampled_from([row["gid"] for row in (*entries, *expenses)] or ["tim_00"]),
+        st.sampled_from(["cus_7", "cus_8", "cus_9"]),
+        cents,
+        st.sampled_from([0, 1, 30, 240]),
+    )
+    paid = [] if fresh else draw(st.lists(has, max_size=6))
     return RunFacts(
+        paid=pl.DataFrame(paid, schema={n: c.dtype for n, c in PAID_SHARES.columns.items()}, orient="row"),
         entries=make.entries(*entries),
         expenses=make.expenses(*expenses),
         projects=make.projects(*rows),

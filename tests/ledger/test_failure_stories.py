@@ -11,7 +11,7 @@ from small_firm import gid_of
 from trueup.billing.terms import Payer, Terms
 from trueup.kernel.errors import Held
 from trueup.processes import adjustments, corrections, rerating
-from trueup.store import holds
+from trueup.store import holds, objects
 
 D = Decimal
 
@@ -174,4 +174,55 @@ def test_a_voided_share_without_minutes_is_named_and_not_lost(office):
     with office.database.transaction() as tx:
         (hold,) = holds.open_of(tx, codes=["MANUAL"])
     assert (hold["amount"], hold["scope"]) == (890_000, gid_of(office.house, "invoice", "X02-DE01-2026-08-P2"))
+    assert not broken(office.database)
+
+
+def shared(office, code="X02", weights=("0.6", "0.4")):
+    """Sell a deal that two customers pay for."""
+    office.deal(code, 100)
+    office.hear(
+        "dealer", "account",
+        {"id": "a-partner", "name": "Partner", "country": "DE", "vat": "DE2", "currency": "EUR", "terms": 30},
+    )  # fmt: skip
+    both = ("Client DE01", "Partner")
+    payers = tuple(
+        Payer(gid_of(office.house, "customer", name), D(weight), "DE", has_tax_id=True)
+        for name, weight in zip(both, weights, strict=True)
+    )
+    office.house.firm = replace(office.house.firm, terms={("contract", code): Terms("shared", payers=payers)})
+    return [payer.bill_to for payer in payers]
+
+
+def paid_by(office):
+    """Return what each customer has been billed, net."""
+    found = {}
+    with office.database.transaction() as tx:
+        for one in objects.of_kind(tx, "invoice"):
+            if one.status != "voided":
+                found[one.body["customer"]] = found.get(one.body["customer"], D(0)) + D(one.body["net"])
+    return found
+
+
+@pytest.mark.parametrize("voided", ["X02-DE01-2026-08", "X02-DE01-2026-08-P2"])
+def test_the_share_of_a_voided_document_is_billed_again_to_the_payer_it_was_for(office, voided):
+    first, second = shared(office)
+    office.work("e1", 77, project="X02-DE01")
+    office.work("e2", 480, project="X02-DE01", day="2026-08-06")
+    office.spend("r1", 90, project="X02-DE01")
+    office.run()
+    before = paid_by(office)
+    assert before == {first: D("613.70"), second: D("409.13")}
+    office.say(voided, status="voided")
+    office.run("2026-09")
+    assert paid_by(office) == before
+    assert not broken(office.database)
+
+
+def test_what_is_worked_more_on_a_shared_entry_is_shared_so_that_the_whole_is(office):
+    first, second = shared(office, weights=("1", "2"))
+    office.work("e1", 61, project="X02-DE01")
+    office.run()
+    office.work("e1", 181, project="X02-DE01")
+    office.run("2026-09")
+    assert paid_by(office) == {first: D("100.56"), second: D("201.11")}
     assert not broken(office.database)

@@ -12,6 +12,8 @@ from trueup.billing.terms import Minimum, Payer, Terms
 from trueup.kernel.money import round_money, to_units
 from trueup.kernel.periods import first_day, last_day
 
+OF_FACTS = ("time", "overage", "expense")
+"""Kinds of charges whose fact may be billed in parts, to several payers each its own."""
 DISBURSEMENT = "disbursement"
 """Treatment of what is paid in the client's name: on a document of its own, without tax."""
 
@@ -82,19 +84,22 @@ def top_ups(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Ter
     )  # fmt: skip
 
 
-def addressed(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Terms], period: str) -> pl.DataFrame:
+def addressed(
+    parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Terms], period: str, paid: pl.DataFrame
+) -> pl.DataFrame:
     """Say which document each part goes to, and split what several payers share.
 
     parts     see `charges`
     projects  `PROJECTS`
     terms     project → terms
     period    the month the drafts belong to
+    paid      `PAID_SHARES`: whoever has paid a share already is not asked for it again
     Returns   parts + invoice_code str, and where payers share: payer i64, payer_bill_to str; what was done while another
               rate was the law has that rate and a document of its own
     """
     if not terms:
         return _by_rate(parts, pl.format("{}-{}", "code", pl.lit(period)))
-    shared = _shared(parts, projects, terms)
+    shared = _shared(parts, projects, terms, paid)
     stems = _stems(projects, [project for project, of in terms.items() if "contract" in of.split_by])
     by_month = pl.col("project").is_in([project for project, of in terms.items() if "period" in of.split_by])
     by_order = pl.col("project").is_in([project for project, of in terms.items() if "po" in of.split_by])
@@ -155,7 +160,9 @@ def _payers(projects: pl.DataFrame, sharing: Mapping[str, tuple[Payer, ...]], sc
     )  # fmt: skip
 
 
-def _shared(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Terms]) -> pl.DataFrame:
+def _shared(
+    parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Terms], paid: pl.DataFrame
+) -> pl.DataFrame:
     sharing = {project: of.payers for project, of in terms.items() if of.payers}
     nobody = {"payer": pl.lit(None, pl.Int64), "payer_bill_to": pl.lit(None, pl.String)}
     if not sharing:
@@ -176,13 +183,27 @@ def _shared(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Ter
         ),
         pl.when(waits).then("missing"),
     ).drop("missing", "lacks")
-    split = (
-        parts.filter(asks).with_row_index("part").join(payers_of, on="project").sort("part", "payer")
-    )  # fmt: skip
-    whole = pl.col("weight_of_payer").sum().over("part")
-    for name, step in (("amount", MINOR), ("spent", MINOR), ("minutes", 1), ("charged", 1)):
+    split = parts.filter(asks).with_row_index("part").join(payers_of, on="project").sort("part", "payer")
+    split = split.join(
+        _still_owed(parts.filter(asks), payers_of, paid), on=["fact", "payer"], how="left", maintain_order="left"
+    )
+    again = pl.col("owed_amount").is_not_null() & pl.col("kind").is_in(OF_FACTS)
+    for name, step, owed in (
+        ("amount", MINOR, "owed_amount"),
+        ("spent", MINOR, "owed_amount"),
+        ("minutes", 1, "owed_minutes"),
+        ("charged", 1, "owed_minutes"),
+    ):
         if name in split.columns:
-            split = split.with_columns(_largest_remainder(pl.col(name), pl.col("weight_of_payer"), whole, step, name))
+            due = again & (pl.col(owed).sum().over("part") > 0)
+            split = split.with_columns(pl.when(due).then(owed).otherwise("weight_of_payer").alias("weight"))
+            whole = pl.col("weight").sum().over("part")
+            shares = _largest_remainder(pl.col(name), pl.col("weight"), whole, step, f"{name}_share")
+            split = split.with_columns(shares)
+    named = [name for name in ("amount", "spent", "minutes", "charged") if name in split.columns]
+    split = split.with_columns(pl.col(f"{name}_share").alias(name) for name in named)
+    nothing = pl.all_horizontal(pl.col(name).fill_null(0) == 0 for name in named)
+    split = split.filter(~(again & nothing))
     timed = pl.col("kind").is_in(["time", "overage"])
     first = pl.col("facet").str.extract(r"^(\d+)-\d+$", 1).cast(pl.Int64)
     start = first + pl.col("minutes").cum_sum().over("part") - pl.col("minutes")
@@ -196,6 +217,44 @@ def _shared(parts: pl.DataFrame, projects: pl.DataFrame, terms: Mapping[str, Ter
     )
     settled = paid.select(*parts.columns, "payer", "payer_bill_to")
     return pl.concat([parts.filter(~asks).with_columns(**nobody), settled], how="diagonal")
+
+
+def _still_owed(asked: pl.DataFrame, payers_of: pl.DataFrame, paid: pl.DataFrame) -> pl.DataFrame:
+    """Return what each payer owes of a fact it has a part of already: its share of the whole, less what it has.
+
+    Returns   fact, payer, owed_amount (minor units), owed_minutes; only facts of which payers have something
+    """
+    facts = (
+        asked.filter(pl.col("kind").is_in(OF_FACTS))
+        .group_by("fact")
+        .agg(pl.col("project").first(), open_amount=pl.col("amount").sum(), open_minutes=pl.col("minutes").sum())
+    )
+    has = {"has_amount": pl.col("amount").sum(), "has_minutes": pl.col("minutes").sum()}
+    sums = paid.group_by("fact", payer_bill_to="bill_to").agg(**has)
+    owing = (
+        facts.join(payers_of, on="project")
+        .join(sums, on=["fact", "payer_bill_to"], how="left")
+        .with_columns(pl.col("has_amount", "has_minutes").fill_null(0), part=pl.col("fact"))
+        .sort("part", "payer")
+    )
+    every = [pl.col(name).sum().over("part") for name in ("has_amount", "has_minutes")]
+    fit = (
+        ((every[0] != 0) | (every[1] != 0))
+        & (pl.col("has_amount").min().over("part") >= 0)
+        & (pl.col("open_amount") + every[0] > 0)
+        & (pl.col("payer_bill_to").n_unique().over("part") == pl.len().over("part"))
+    )
+    whole = pl.col("weight_of_payer").sum().over("part")
+    weight = pl.col("weight_of_payer")
+    shares = owing.with_columns(
+        all_amount=pl.col("open_amount") + every[0], all_minutes=pl.col("open_minutes") + every[1]
+    )
+    shares = shares.filter(fit).with_columns(
+        _largest_remainder(pl.col("all_amount"), weight, whole, MINOR, "due_amount"),
+        _largest_remainder(pl.col("all_minutes"), weight, whole, 1, "due_minutes"),
+    )
+    owed = {name: (pl.col(f"due_{name}") - pl.col(f"has_{name}")).clip(lower_bound=0) for name in ("amount", "minutes")}
+    return shares.select("fact", "payer", owed_amount=owed["amount"] // MINOR, owed_minutes=owed["minutes"])
 
 
 def _largest_remainder(total: pl.Expr, weight: pl.Expr, whole: pl.Expr, step: int, name: str) -> pl.Expr:

@@ -268,6 +268,17 @@ STOPS = Shape(
     },
 )
 
+PAID_SHARES = Shape(
+    "paid_shares",
+    "what one of several payers has on documents of a fact that is open again in part",
+    {
+        "fact": text("the time entry or expense line"),
+        "bill_to": text("the payer"),
+        "amount": units("price of the payer's share, credits that are billed again taken off"),
+        "minutes": whole("minutes of the same; 0 for an expense"),
+    },
+)
+
 MILESTONES = Shape(
     "milestones",
     "one milestone that may be ready to bill",
@@ -682,6 +693,7 @@ class RunFacts:
     fx_rates  `FX_RATES`  published rates, for projects priced in another currency
     stops     `STOPS`     reasons from outside the engine
     closed    months that are closed, 2026-01
+    paid      `PAID_SHARES`  what each of several payers has of facts that were billed before and are open again
     """
 
     entries: pl.DataFrame
@@ -692,6 +704,7 @@ class RunFacts:
     fx_rates: pl.DataFrame = field(default_factory=FX_RATES.empty)
     stops: pl.DataFrame = field(default_factory=STOPS.empty)
     closed: tuple[str, ...] = ()
+    paid: pl.DataFrame = field(default_factory=PAID_SHARES.empty)
 
     def read(self) -> "RunFacts":
         """Return the same facts in exact shape, without terms that say nothing.
@@ -707,6 +720,7 @@ class RunFacts:
             terms={project: terms for project, terms in self.terms.items() if replace(terms, name="defaults") != PLAIN},
             fx_rates=FX_RATES.read(self.fx_rates),
             stops=STOPS.read(self.stops),
+            paid=PAID_SHARES.read(self.paid),
         )
 
 

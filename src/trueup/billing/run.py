@@ -33,7 +33,7 @@ def plan_run(facts: RunFacts, upto: date, period: str) -> RunPlan:
         treated = with_treatment(seen.projects).drop(OPTIONAL, strict=False).with_columns(known=pl.lit(value=True))
         parts = pl.concat([parts, top_ups(parts, treated, seen.terms, period)], how="diagonal")
     parts = draw_on_orders(with_outside_reasons(parts, seen), seen.terms)
-    dated = addressed(parts, seen.projects, seen.terms, period).with_columns(
+    dated = addressed(parts, seen.projects, seen.terms, period, seen.paid).with_columns(
         invoice_date=pl.lit(last_day(period)),
         period=pl.lit(period),
         milestone_key=pl.lit(None, pl.String),

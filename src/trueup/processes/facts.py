@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from trueup.billing.frames import ENTRIES, EXPENSES, FX_RATES, PROJECTS, RATES, STOPS, RunFacts, Shape
+from trueup.billing.frames import ENTRIES, EXPENSES, FX_RATES, PAID_SHARES, PROJECTS, RATES, STOPS, RunFacts, Shape
 from trueup.billing.parts import WHOLE, Part
 from trueup.billing.terms import Terms, terms_for
 from trueup.kernel.money import from_units, to_units
@@ -63,7 +63,12 @@ def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -
         """
         select e.gid, e.currency, coalesce(a.amount, 0)::bigint from expense_lines e
         join objects p on p.gid = e.project and p.body ->> 'legal_entity' = %(entity)s
-        left join (select fact, sum(amount) as amount from charges where kind = 'expense' group by fact) a on a.fact = e.gid
+        left join (
+            select fact, sum(amount) as amount from (
+                select fact, amount from charges where kind = 'expense' and legal_entity = %(entity)s
+                union all
+                select fact, -amount from reopenings where kind = 'expense') priced
+            group by fact) a on a.fact = e.gid
         """,
         params,
         {"gid": pl.String, "currency_spent": pl.String, "allocated_amount": pl.Int64},
@@ -94,6 +99,36 @@ def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -
             orient="row",
         ),
         closed=tuple(_closed(tx, entity)),
+        paid=_paid(tx, facts, [project for project, of in terms.items() if of.payers]),
+    )
+
+
+def _paid(tx: Tx, facts: RunFacts, projects: Sequence[str]) -> pl.DataFrame:
+    """Return what each of several payers has on documents of facts that were billed in part and are open again."""
+    shared, schema = pl.col("project").is_in(projects), _plain_columns(PAID_SHARES)
+    entries = facts.entries.filter(
+        shared & (pl.col("open_minutes") > 0) & (pl.col("open_minutes") != pl.col("minutes"))
+    )
+    expenses = facts.expenses.filter(shared & (pl.col("open_amount") > 0) & (pl.col("open_amount") != pl.col("amount")))
+    gids = [*entries["gid"], *expenses["gid"]]
+    if not gids:
+        return pl.DataFrame(schema=schema)
+    return ledger.frame(
+        tx,
+        """
+        select s.fact, i.body ->> 'customer', sum(s.amount)::bigint, coalesce(sum(s.minutes), 0)::bigint
+        from (
+            select fact, document, amount, minutes from charges
+            where fact = any(%(gids)s::text[]) and document is not null and kind in ('time', 'overage', 'delta', 'expense')
+            union all
+            select c.fact, c.document, -r.amount, -r.minutes from reopenings r join charges c on c.key = r.charge
+            where r.fact = any(%(gids)s::text[]) and c.document is not null
+                and c.kind in ('time', 'overage', 'delta', 'expense')) s
+        join objects i on i.gid = s.document
+        group by 1, 2 order by 1, 2
+        """,
+        {"gids": array(gids)},
+        schema,
     )
 
 

@@ -120,7 +120,8 @@ def plan_run(facts: RunFacts, upto: date, period: str) -> Expected:
     for name in sorted({part.project for part in parts}):
         own_parts = [part for part in parts if part.project == name]
         drawn += draw_on_orders(own_parts, projects[name]["terms"] if name in projects else PLAIN)
-    shared = [piece for part in drawn for piece in share(part, projects.get(part.project))]
+    owed = still_owed(drawn, projects, facts.paid.to_dicts())
+    shared = [piece for part in drawn for piece in share(part, projects.get(part.project), owed)]
     keep_documents_positive(shared, projects, period)
     for part in shared:
         part.settle()
@@ -166,6 +167,7 @@ def blocked(project: Row, *middle: str) -> list[str]:
     return inactive + list(middle) + ([] if isinstance(known, Treatment) else [known.code])
 
 
+OF_FACTS = ("time", "overage", "expense")
 SUPPLY = tuple(one.name for one in fields(Supply))
 
 
@@ -642,8 +644,50 @@ def draw(part: Part, room: Decimal) -> tuple[Part | None, Part | None]:
     return front, back
 
 
-def share(part: Part, project: Row | None) -> Iterator[Part]:
-    """Split a free part over the payers of its project by largest remainder: amount, minutes, what was spent."""
+@dataclass(frozen=True)
+class Owed:
+    """What each payer of a fact owes of it still, in order of the payers: minor units, and minutes."""
+
+    amounts: list[int]
+    minutes: list[int]
+
+
+def still_owed(parts: Sequence[Part], projects: Mapping[str, Row], paid: Sequence[Row]) -> dict[str, Owed]:
+    """Say what payers owe of facts of which they have something: their share of the whole less what they have."""
+    found: dict[str, Owed] = {}
+    for fact in {row["fact"] for row in paid}:
+        free = [part for part in parts if part.fact == fact and part.kind in OF_FACTS and may_share(part, projects)]
+        if not free:
+            continue
+        payers = projects[free[0].project]["terms"].payers
+        minor = 10 ** minor_digits(free[0].currency)
+        rows = [[row for row in paid if row["fact"] == fact and row["bill_to"] == payer.bill_to] for payer in payers]
+        has = [sum(row["amount"] for row in of_payer) // 10_000 for of_payer in rows]
+        worked = [sum(row["minutes"] for row in of_payer) for of_payer in rows]
+        whole = sum(has) + sum(int(part.amount * minor) for part in free)
+        minutes = sum(worked) + sum(part.minutes or 0 for part in free)
+        several = len({payer.bill_to for payer in payers}) == len(payers)
+        if not (any(has) or any(worked)) or min(has) < 0 or whole <= 0 or not several:
+            continue
+        weights = [payer.weight for payer in payers]
+        found[fact] = Owed(
+            [max(due - had, 0) for due, had in zip(largest_remainder(whole, weights), has, strict=True)],
+            [max(due - had, 0) for due, had in zip(largest_remainder(minutes, weights), worked, strict=True)],
+        )
+    return found
+
+
+def may_share(part: Part, projects: Mapping[str, Row]) -> bool:
+    """Say whether a part goes to the payers of its project, were it not for their taxes."""
+    project = projects.get(part.project)
+    return bool(project and project["terms"].payers and part.bucket == "on_draft" and not part.holds)
+
+
+def share(part: Part, project: Row | None, owed: Mapping[str, Owed]) -> Iterator[Part]:
+    """Split a free part over the payers of its project by largest remainder: amount, minutes, what was spent.
+
+    owed  by fact, where payers have something of it already: then what is missing of each one's share
+    """
     payers = project["terms"].payers if project else ()
     if not payers or part.bucket != "on_draft" or part.holds or project is None:
         yield part
@@ -656,10 +700,13 @@ def share(part: Part, project: Row | None) -> Iterator[Part]:
         return
     weights = [payer.weight for payer in payers]
     minor = 10 ** minor_digits(part.currency)
-    amounts = largest_remainder(int(part.amount * minor), weights)
-    spent = None if part.spent is None else largest_remainder(int(part.spent * minor), weights)
-    minutes = None if part.minutes is None else largest_remainder(part.minutes, weights)
-    charged = None if part.charged is None else largest_remainder(part.charged, weights)
+    again = owed.get(part.fact) if part.kind in OF_FACTS else None
+    by_amount = [Decimal(one) for one in again.amounts] if again and any(again.amounts) else weights
+    by_minutes = [Decimal(one) for one in again.minutes] if again and any(again.minutes) else weights
+    amounts = largest_remainder(int(part.amount * minor), by_amount)
+    spent = None if part.spent is None else largest_remainder(int(part.spent * minor), by_amount)
+    minutes = None if part.minutes is None else largest_remainder(part.minutes, by_minutes)
+    charged = None if part.charged is None else largest_remainder(part.charged, by_minutes)
     stem, _, facet = part.key.rpartition("/")
     start = part.start
     for number in range(len(payers)):
@@ -672,7 +719,8 @@ def share(part: Part, project: Row | None) -> Iterator[Part]:
         piece.spent = None if spent is None else Decimal(spent[number]) / minor
         piece.charged = None if charged is None else charged[number]
         piece.key = f"{stem}/{own}" if number == 0 else f"{stem}/p{number + 1}-{own}"
-        yield piece
+        if again is None or piece.amount or piece.spent or piece.minutes or piece.charged:
+            yield piece
 
 
 def largest_remainder(total: int, weights: Sequence[Decimal]) -> list[int]:
