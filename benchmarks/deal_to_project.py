@@ -6,19 +6,13 @@ Limit  a bare durable process: one workflow of DBOS whose first step fetches the
        same writes, bodies and order, to the same records of the same simulators; nothing is kept, judged or looked up
 """
 
-import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from dbos import DBOS, DBOSConfig
 
-from ground import Ground, close, ground_with_simulators
+from ground import Ground, close, ground_with_simulators, hub
 from measure import Figure, p50, p95
 from trueup.pipeline.house import House
 from trueup.sandbox.control import Control
@@ -40,7 +34,8 @@ def measure() -> Iterator[Figure]:
         house = site.house()
         control.advance()
         deals = [deal["code"] for deal in control.firm()["deals"] if deal["type"] == "new" and deal["stage"] == "won"]
-        with hub(site, control):
+        with hub(site.settings.workspace, site.at("trueup")) as (address, _):
+            control.hub(address)
             calm(house, control)
             ours = [seconds for code in deals if (seconds := win(house, control, code)) is not None]
             writes = [made for code in deals if (made := written(house, code))]
@@ -49,25 +44,6 @@ def measure() -> Iterator[Figure]:
     note = f"{len(ours)} deals, {sum(map(len, writes)) / len(writes):.0f} writes each; median"
     yield Figure("deal_to_project", "s", p50(ours), p50(bare), note)
     yield Figure("deal_to_project_p95", "s", p95(ours), p95(bare), "the same, 95th percentile")
-
-
-@contextmanager
-def hub(site: Ground, control: Control) -> Iterator[None]:
-    """Run a whole hub as its operator would, and let the vendors call it; stopped at the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{free.getsockname()[1]}"
-    words = [str(Path(sys.executable).with_name("trueup")), "up", "--workspace", str(site.settings.workspace)]
-    environment = dict(os.environ) | {"TRUEUP_DATABASE": site.at("trueup"), "TRUEUP_LISTEN": listen}
-    log = (site.folder / "hub.log").open("wb")
-    running = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
-    try:
-        control.hub(f"http://{listen}")
-        yield
-    finally:
-        running.terminate()
-        running.wait(30)
-        log.close()
 
 
 def calm(house: House, control: Control) -> None:

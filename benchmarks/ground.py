@@ -1,6 +1,13 @@
 """The ground a benchmark stands on: the demo firm's workspace and a PostgreSQL of its own, gone afterwards."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +28,7 @@ from trueup.store import embedded
 
 SEED = 1
 NOWHERE = "http://127.0.0.1:9"
+START_SECONDS = 30.0
 
 
 class Ground:
@@ -51,6 +59,56 @@ class Ground:
         """Remove a database."""
         with psycopg.connect(self.at("postgres"), autocommit=True) as connection:
             connection.execute(f"drop database {database} with (force)")
+
+
+@contextmanager
+def hub(workspace: Path, database: str, only: str = "") -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a whole hub as its operator would; gives its address and its process; stopped at the end.
+
+    only  web or worker; both when empty
+    """
+    listen = f"127.0.0.1:{free_port()}"
+    words = [str(Path(sys.executable).with_name("trueup")), "up", "--workspace", str(workspace)]
+    environment = dict(os.environ) | {"TRUEUP_DATABASE": database, "TRUEUP_LISTEN": listen}
+    log = (workspace.parent / "hub.log").open("ab")
+    running = subprocess.Popen(
+        [*words, *(["--only", only] if only else [])], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+    )
+    try:
+        if only != "worker":
+            _answers(listen, running)
+        yield f"http://{listen}", running
+    finally:
+        running.terminate()
+        running.wait(30)
+        log.close()
+
+
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _answers(listen: str, running: subprocess.Popen[bytes]) -> None:
+    ends = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://{listen}/healthz", timeout=1):
+                return
+        except OSError:
+            if time.monotonic() > ends or running.poll() is not None:
+                raise SystemExit("the hub does not start; see hub.log") from None
+            time.sleep(0.05)
+
+
+def call(url: str, connections: int, calls: list[tuple[str, dict[str, str], str]], rate: float = 0) -> list[list[Any]]:
+    """Let a process of its own make calls; return (key, sent, answered, status) of each, 0 for no answer."""
+    plan = json.dumps({"url": url, "connections": connections, "calls": calls, "rate": rate})
+    program = [sys.executable, str(Path(__file__).with_name("load.py"))]
+    made = subprocess.run(program, input=plan.encode(), stdout=subprocess.PIPE, check=True)
+    return list(json.loads(made.stdout))
 
 
 def open_house(settings: Settings, url: str) -> House:

@@ -51,6 +51,11 @@ def p95(values: Sequence[float]) -> float:
     return quantiles(values, n=20, method="inclusive")[-1]
 
 
+def p99(values: Sequence[float]) -> float:
+    """Return the 99th percentile."""
+    return quantiles(values, n=100, method="inclusive")[-1]
+
+
 def table(figures: Sequence[Figure]) -> str:
     """Return all figures as one table of text."""
     head = ("benchmark", "unit", "ours", "limit", "ratio", "")

@@ -12,6 +12,8 @@ import billing_million
 import deal_to_project
 import rerating
 import time_intake
+import two_targets
+import webhook_ack
 from measure import Figure, table
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -20,9 +22,14 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "billing_million": billing_million.measure,
     "billing_growth": billing_million.growth,
     "rerating": rerating.measure,
+    "webhook_ack": webhook_ack.measure,
+    "event_to_two_targets": two_targets.measure,
     "deal_to_project": deal_to_project.measure,
 }
-BY_NAME: dict[str, Callable[[], Iterator[Figure]]] = {"billing_ten_million": billing_million.ten_million}
+BY_NAME: dict[str, Callable[[], Iterator[Figure]]] = {
+    "billing_ten_million": billing_million.ten_million,
+    "webhook_soak": webhook_ack.soak,
+}
 """Long ones: they run when they are named, never because nothing was."""
 RESULTS = Path(__file__).with_name("latest.json")
 

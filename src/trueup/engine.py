@@ -16,7 +16,7 @@ from dbos import DBOS, DBOSConfig, StepOptions
 from dbos._serialization import DBOSPortableJSONSerializer
 
 from trueup.kernel.errors import Broken, Held, Trouble
-from trueup.store import deliveries, executors, inbox
+from trueup.store import deliveries, executors, inbox, subscriptions
 from trueup.store.database import Database, Tx
 
 VERSION = "trueup-1"
@@ -163,6 +163,7 @@ class Engine:
                     take_over(tx)
                     if rounds % 1800 == 0:
                         forget_finished(tx)
+                        subscriptions.forget(tx, KEEP_DAYS)
             except Trouble as away:
                 log.warning("takeover waits: %s", away)
             rounds += 1
@@ -311,6 +312,7 @@ def take_over(tx: Tx) -> int:
             (QUEUE, executor),
         )
         moved += deliveries.release(tx, executor) + inbox.release(tx, executor)
+        moved += subscriptions.release(tx, executor)
         executors.bury(tx, executor)
     return moved
 

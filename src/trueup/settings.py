@@ -151,6 +151,29 @@ class SystemSettings(_Part):
     concurrency: int | None = Field(default=None, gt=0)
 
 
+class SubscriberSettings(_Part):
+    """Somebody who is told of business events, as signed CloudEvents.
+
+    url              where each event is posted; https, unless the network is our own
+    secret           reference to the signing secret: `whsec_` and at least 24 bytes in base64
+    types            names of events (invoice.posted); none asks for all
+    in_flight        calls that wait for an answer at the same time, in each worker
+    timeout_seconds  longest wait for an answer
+    ordered          tell events about one object one after the other
+    private_network  the address may be one of our own network
+    cost             amounts made of what people cost are told too
+    """
+
+    url: str
+    secret: str
+    types: list[str] = []
+    in_flight: int = Field(default=64, ge=1, le=2000)
+    timeout_seconds: float = Field(default=15, gt=0, le=300)
+    ordered: bool = False
+    private_network: bool = False
+    cost: bool = False
+
+
 class PriceSettings(_Part):
     """What a whole period of service costs from a day on."""
 
@@ -619,6 +642,7 @@ class File(_Part):
     listen: str = "127.0.0.1:8787"
     packages: dict[str, PackageSettings]
     systems: dict[str, SystemSettings]
+    subscribers: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")], SubscriberSettings] = {}
     owners: dict[str, str] = {}
     late_revenue: Literal["next_open_period", "refuse"] = "next_open_period"
     entries_per_part: int | None = Field(default=None, ge=1)
@@ -662,6 +686,7 @@ class Settings:
     prepayments: tuple[PrepaymentSettings, ...] = ()
     duplicates: Literal["across_systems", "everywhere", "ignore"] = "across_systems"
     labour_blocking: tuple[str, ...] = ()
+    subscribers: Mapping[str, SubscriberSettings] = field(default_factory=dict)
 
     def secret(self, reference: str) -> str:
         """Return the value behind a secret reference; a text that is none is refused.
@@ -767,6 +792,7 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         prepayments=_prepayments(workspace, entities),
         duplicates=file.duplicates,
         labour_blocking=tuple(file.labour.blocking),
+        subscribers=file.subscribers,
     )
 
 

@@ -30,6 +30,7 @@ from trueup.billing.terms import (
     TimeType,
 )
 from trueup.connectors.sdk import registry
+from trueup.connectors.sdk.courier import Subscriber
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Connection
 from trueup.documents.issue import Letterhead
@@ -38,6 +39,7 @@ from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
+from trueup.model.events import CATALOGUE
 from trueup.pipeline import edition
 from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, Prepayment, System, TransferPrice
 from trueup.processes.reactions import REACTIONS
@@ -49,11 +51,12 @@ from trueup.settings import (
     ServiceSettings,
     Settings,
     SettingsError,
+    SubscriberSettings,
     SystemSettings,
     TaxSettings,
     TermsSettings,
 )
-from trueup.store import cursors, embedded, inbox, migrate
+from trueup.store import cursors, embedded, inbox, migrate, subscriptions
 from trueup.store.database import Database
 from trueup.store.numbers import PREFIXES, Numbering
 
@@ -110,15 +113,31 @@ def build(settings: Settings, database: Database) -> House:
     known = firm(settings)
     if known.duplicates == "across_systems" and len(_timed_by(inward)) < 2:
         known = replace(known, duplicates="ignore")  # one system alone cannot report what another did
-    house = House(database, systems, inward, outward, rules, known, list(REACTIONS))
+    told = {name: _subscriber(settings, name, one) for name, one in settings.subscribers.items()}
+    house = House(database, systems, inward, outward, rules, known, list(REACTIONS), subscribers=told)
     _check_numbering(house.firm.entities, rules)
     with database.transaction() as tx:
         for system in systems.values():
             cursors.register(tx, system.name, system.connector.name, system.role)
+        subscriptions.register(tx, list(told))
         edition.keep(tx, house, settings.ownership or default_ownership())
         for mapping in inward.values():
             inbox.judge_again(tx, mapping.name, mapping.version)
     return house
+
+
+def _subscriber(settings: Settings, name: str, said: SubscriberSettings) -> Subscriber:
+    """Return a subscriber whose address and secret are fit to be used.
+
+    Raises    Broken naming what is wrong.
+    """
+    unknown = sorted(set(said.types) - set(CATALOGUE))
+    if unknown:
+        raise Broken(f"subscribers: {name}: there is no event {', '.join(unknown)}; `GET /v1/events/types` lists them")
+    more = said.model_dump(exclude={"secret", "types"})
+    subscriber = Subscriber(name, secret=settings.secret(said.secret), types=tuple(said.types), **more)
+    subscriber.check()
+    return subscriber
 
 
 def _timed_by(inward: Mapping[tuple[str, str], MappingFile]) -> set[str]:

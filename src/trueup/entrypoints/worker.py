@@ -16,6 +16,7 @@ from trueup.pipeline.deliver import deliver
 from trueup.pipeline.house import House, System
 from trueup.pipeline.ingest import ingest
 from trueup.pipeline.poll import fetch_announced, poll_all
+from trueup.pipeline.publish import Publisher
 from trueup.store import deliveries, inbox
 
 log = structlog.get_logger("trueup.worker")
@@ -34,6 +35,7 @@ class Workers:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._wake = {name: threading.Event() for name in house.systems}
+        self._publisher: Publisher | None = None
         self._requests = 0
         self._answered = dict.fromkeys(house.systems, 0)
         self._fresh = dict.fromkeys(house.systems, 0)
@@ -58,11 +60,15 @@ class Workers:
         for system in self.house.systems.values():
             self._thread(f"poll-{system.name}", self._poll, system)
         self._thread("wake", self._wake_missed)
+        self._publisher = Publisher(self.house, self.name)
+        self._thread("publish", self._publish, self._publisher)
         return self
 
     def stop(self) -> None:
         """Finish what is in hand and stop."""
         self._stop.set()
+        if self._publisher:
+            self._publisher.stop()
         for event in self._wake.values():
             event.set()
         for thread in self._threads:
@@ -160,6 +166,15 @@ class Workers:
                 log.exception("poll.failed", system=system.name)
                 pause = min(self.poll_seconds, 5.0)
             event.wait(pause)
+
+    def _publish(self, publisher: Publisher) -> None:
+        while not self._stop.is_set():
+            try:
+                publisher.run()
+                return
+            except Exception:
+                log.exception("lane.failed", lane="publish")
+                self._stop.wait(TROUBLE_SECONDS)
 
     def _wake_missed(self) -> None:
         while not self._stop.wait(2.0):

@@ -65,6 +65,10 @@ CATALOGUE: dict[str, str] = {
 """Name of the event -> what it means."""
 
 
+DELICATE = frozenset({"journal_reference", "cost_rate"})
+"""Kinds whose events may speak of what people cost."""
+
+
 def type_name(name: str) -> str:
     """Return the CloudEvents type of an event.
 

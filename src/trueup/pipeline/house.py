@@ -14,6 +14,7 @@ from trueup.billing.schedules import Schedule
 from trueup.billing.tax_rules import TaxRules
 from trueup.billing.terms import Terms
 from trueup.connectors.sdk.client import VendorClient
+from trueup.connectors.sdk.courier import Subscriber
 from trueup.connectors.sdk.registry import Connector
 from trueup.documents.issue import Letterhead
 from trueup.governance.ownership import Ownership
@@ -185,6 +186,7 @@ class House:
     """The built house.
 
     edition  number of the rules it works by, once they are kept: every decision and act names it
+    subscribers  who is told of business events, by name
     """
 
     database: Database
@@ -195,6 +197,7 @@ class House:
     firm: Firm
     reactions: list[Reaction] = field(default_factory=list)
     edition: int | None = None
+    subscribers: Mapping[str, Subscriber] = field(default_factory=dict)
 
     def with_role(self, role: str) -> list[System]:
         """Return the systems that play a role."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trueup.connectors.sdk.webhook import refuse
 from trueup.kernel.strict_json import read
 from trueup.pipeline.house import System
-from trueup.store.inbox import Arrival
+from trueup.store.inbox import Arrival, Lane
 
 MAX_BYTES = 1_000_000
 
@@ -19,11 +19,13 @@ class Reception:
 
     status    HTTP status to answer once the arrivals are committed
     reason    why it was not believed (401) or not understood (kept, but quarantined by its lane)
+    records   whole records the call carried, each with the lane it is taken in by
     """
 
     status: int
     arrivals: tuple[Arrival, ...] = ()
     reason: str = ""
+    records: tuple[tuple[Lane, Arrival], ...] = ()
 
 
 def hear(system: System, headers: Mapping[str, str], body: bytes) -> Reception:
@@ -47,7 +49,14 @@ def hear(system: System, headers: Mapping[str, str], body: bytes) -> Reception:
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as unread:
         return Reception(200, (Arrival("unreadable", "", "", body),), f"{type(unread).__name__}: {unread}")
     stamp = headers.get((scheme.timestamp_header or "").lower(), "")
-    return Reception(200, tuple(Arrival(n.object, n.external_id, stamp, body) for n in notices))
+    announced = tuple(Arrival(n.object, n.external_id, stamp, body) for n in notices if n.record is None)
+    reads = system.connector.manifest.reads
+    records = tuple(
+        (reads[one.object].lane, Arrival(one.object, one.external_id, one.stamp, one.raw, one.deleted))
+        for n in notices
+        if (one := n.record) is not None and one.object in reads
+    )
+    return Reception(200, announced, records=records)
 
 
 def describe(headers: Mapping[str, str]) -> dict[str, str]:

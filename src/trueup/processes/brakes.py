@@ -44,8 +44,8 @@ def history(tx: Tx, plan: RunPlan, facts: RunFacts, entity: str) -> History:
         ]
     ).join(drafted.select("fact").unique(), on="fact", how="semi")
     late = set(ledger.frame(tx, _LATE, {"facts": fact_ids}, {"fact": pl.String})["fact"])
-    people = array(seen["resource"].drop_nulls().unique().sort())
-    span = {"first": seen["worked_on"].min(), "last": seen["worked_on"].max()}
+    days = seen.select("resource", "worked_on").drop_nulls().unique().sort("resource", "worked_on")
+    worked = {"people": array(days["resource"]), "days": array(days["worked_on"].cast(pl.String))}
     past = ledger.frame(
         tx, _PAST, {"contracts": contracts, "entity": entity},
         {"code": pl.String, "contract": pl.String, "legal_entity": pl.String, "currency": pl.String,
@@ -53,7 +53,7 @@ def history(tx: Tx, plan: RunPlan, facts: RunFacts, entity: str) -> History:
     )  # fmt: skip
     units = [to_units(row["net"], row["currency"]) for row in past.iter_rows(named=True)]
     return History(
-        days=_read(tx, brakes.DAYS, _DAYS, {"people": people, **span}),
+        days=_read(tx, brakes.DAYS, _DAYS, worked),
         facts=seen.with_columns(changed_after_approval=pl.col("fact").is_in(list(late))),
         caps=facts.projects.select("project", cap_left=pl.col("cap") - pl.col("cap_used")),
         rates=facts.rates.select("gid", "valid_from", "valid_to"),
@@ -71,10 +71,12 @@ def _read(tx: Tx, shape: Shape, sql: Any, params: dict[str, Any]) -> pl.DataFram
 
 
 _DAYS = """
-    select resource, worked_on, sum(minutes)::bigint from time_entries
-    where resource = any(%(people)s::text[]) and worked_on between %(first)s and %(last)s
-        and tombstone is null and status <> 'rejected'
-    group by resource, worked_on
+    select d.resource, d.worked_on, t.minutes::bigint
+    from unnest(%(people)s::text[], %(days)s::date[]) as d (resource, worked_on)
+    cross join lateral (
+        select sum(minutes) as minutes from time_entries
+        where resource = d.resource and worked_on = d.worked_on and tombstone is null and status <> 'rejected') t
+    where t.minutes is not null
 """
 # The approving system's later words speak of what it has approved; another's word after them does not.
 _LATE = """

@@ -43,17 +43,17 @@ def run_facts(tx: Tx, firm: Firm, entity: str, upto: date, period: str, part: Pa
 
 def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -> RunFacts:
     """Add the terms of each project, with what is used of their limits, and the columns only terms look at."""
-    terms = terms_of(tx, firm, entity, last_day(period))
-    params = {"entity": entity, "period": period}
+    ours = facts.projects["project"].to_list()
+    terms = terms_of(tx, firm, entity, last_day(period), ours)
+    params = {"projects": array(ours), "period": period}
     tasks = ledger.frame(
         tx,
         """
         select t.gid, t.task, coalesce(k.body ->> 'name', t.task), coalesce(r.body ->> 'name', t.resource)
         from time_entries t
-        join objects p on p.gid = t.project and p.body ->> 'legal_entity' = %(entity)s
         left join objects k on k.gid = t.task
         left join objects r on r.gid = t.resource
-        where t.tombstone is null and t.status in ('submitted', 'approved')
+        where t.project = any(%(projects)s::text[]) and t.tombstone is null and t.status in ('submitted', 'approved')
         """,
         params,
         {"gid": pl.String, "task": pl.String, "task_name": pl.String, "person": pl.String},
@@ -62,13 +62,12 @@ def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -
         tx,
         """
         select e.gid, e.currency, coalesce(a.amount, 0)::bigint from expense_lines e
-        join objects p on p.gid = e.project and p.body ->> 'legal_entity' = %(entity)s
-        left join (
-            select fact, sum(amount) as amount from (
-                select fact, amount from charges where kind = 'expense' and legal_entity = %(entity)s
+        left join lateral (
+            select sum(amount) as amount from (
+                select amount from charges where fact = e.gid and kind = 'expense'
                 union all
-                select fact, -amount from reopenings where kind = 'expense') priced
-            group by fact) a on a.fact = e.gid
+                select -amount from reopenings where fact = e.gid and kind = 'expense') priced) a on true
+        where e.project = any(%(projects)s::text[])
         """,
         params,
         {"gid": pl.String, "currency_spent": pl.String, "allocated_amount": pl.Int64},
@@ -77,7 +76,7 @@ def _with_terms(tx: Tx, firm: Firm, entity: str, period: str, facts: RunFacts) -
         tx,
         """
         select c.project, sum(a.amount)::bigint from charges c join allocations a on a.charge = c.key
-        where c.legal_entity = %(entity)s and c.kind in ('time', 'overage', 'minimum')
+        where c.project = any(%(projects)s::text[]) and c.kind in ('time', 'overage', 'minimum')
             and to_char(c.service_on, 'YYYY-MM') = %(period)s group by c.project
         """,
         params,
@@ -132,15 +131,19 @@ def _paid(tx: Tx, facts: RunFacts, projects: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def terms_of(tx: Tx, firm: Firm, entity: str, on: date | None = None) -> dict[str, Terms]:
+def terms_of(
+    tx: Tx, firm: Firm, entity: str, on: date | None = None, of: Sequence[str] | None = None
+) -> dict[str, Terms]:
     """Return the terms of each project of a legal entity, less what is used of orders and caps.
 
     on  day of the documents, for what tax looks at of several payers; None where nothing is taxed
+    of  these projects alone; None for all
     """
     liable = tax_facts.nexus_of(tx, firm, entity, on) if on else {}
-    projects = objects.of_kind(tx, "project", {"legal_entity": entity})
+    every = objects.of_kind(tx, "project", {"legal_entity": entity}) if of is None else objects.load(tx, of).values()
+    projects = list(every)
     contracts = objects.load(tx, {project.body["contract"] for project in projects})
-    drawn = _drawn(tx, entity)
+    drawn = _drawn(tx, [project.gid for project in projects])
     found: dict[str, Terms] = {}
     for project in projects:
         contract = contracts[project.body["contract"]]
@@ -184,18 +187,18 @@ def _payer(buyer: Mapping[str, Any]) -> dict[str, Any]:
     return {"region" if name == "buyer_region" else name: value for name, value in buyer.items()}
 
 
-def _drawn(tx: Tx, entity: str) -> dict[tuple[str, str, str], int]:
+def _drawn(tx: Tx, projects: Sequence[str]) -> dict[tuple[str, str, str], int]:
     rows = tx.rows(
         """
         select 'order' as what, c.project, c.purchase_order as name, sum(a.amount)::bigint as amount
         from charges c join allocations a on a.charge = c.key
-        where c.legal_entity = %(entity)s and c.purchase_order is not null and c.amount > 0 group by c.project, c.purchase_order
+        where c.project = any(%(projects)s::text[]) and c.purchase_order is not null and c.amount > 0 group by c.project, c.purchase_order
         union all
         select 'task', c.project, t.task, sum(a.amount)::bigint
         from charges c join allocations a on a.charge = c.key join time_entries t on t.gid = c.fact
-        where c.legal_entity = %(entity)s and c.kind = 'time' and t.task is not null group by c.project, t.task
+        where c.project = any(%(projects)s::text[]) and c.kind = 'time' and t.task is not null group by c.project, t.task
         """,
-        {"entity": entity},
+        {"projects": array(projects)},
     )
     return {(row["what"], row["project"], row["name"]): row["amount"] for row in rows}
 
@@ -282,6 +285,7 @@ def _frame(tx: Tx, shape: Shape, sql: Any, params: Mapping[str, Any]) -> pl.Data
     return ledger.frame(tx, sql, params, _plain_columns(shape))
 
 
+# Each fact is looked up by itself, in the order of the index: a part of a run reads what is its own, however much there is.
 _ENTRIES = """
     with seen as materialized (
         select * from time_entries
@@ -289,21 +293,19 @@ _ENTRIES = """
             and status in ('submitted', 'approved'))
     select t.gid, t.version, t.source_order, p.body ->> 'contract', t.project, t.role, t.resource, t.worked_on,
         t.minutes::bigint, t.minutes - coalesce(f.quantity, 0)::bigint, coalesce(a.amount, 0)::bigint, t.billable, t.status
-    from seen t
+    from (select * from seen order by gid) t
     join objects p on p.gid = t.project
-    left join (
-        select fact, sum(quantity) as quantity from buckets
-        where bucket in ('on_draft', 'invoiced', 'credited', 'written_off', 'non_billable', 'covered_by_fixed_fee')
-            and fact in (select gid from seen)
-        group by fact) f on f.fact = t.gid
-    left join (
-        select fact, sum(amount) as amount from (
-            select fact, amount from charges
-            where kind in ('time', 'overage', 'delta') and fact in (select gid from seen)
+    left join lateral (
+        select sum(quantity) as quantity from buckets
+        where fact = t.gid
+            and bucket in ('on_draft', 'invoiced', 'credited', 'written_off', 'non_billable', 'covered_by_fixed_fee')) f on true
+    left join lateral (
+        select sum(amount) as amount from (
+            select amount from charges
+            where fact = t.gid and f.quantity is not null and kind in ('time', 'overage', 'delta')
             union all
-            select fact, -amount from reopenings
-            where kind in ('time', 'overage', 'delta') and fact in (select gid from seen)) priced
-        group by fact) a on a.fact = t.gid
+            select -amount from reopenings
+            where fact = t.gid and f.quantity is not null and kind in ('time', 'overage', 'delta')) priced) a on true
 """
 # A refund is below zero and lies in no bucket: that a charge stands for it says that nothing of it is open.
 _EXPENSES = """
@@ -314,10 +316,10 @@ _EXPENSES = """
         else e.amount - coalesce(f.quantity, 0) end::bigint, e.billable, e.status, e.has_receipt
     from expense_lines e
     join objects p on p.gid = e.project
-    left join (
-        select fact, sum(quantity) as quantity from buckets
-        where bucket in ('on_draft', 'invoiced', 'credited', 'written_off', 'non_billable', 'covered_by_fixed_fee')
-        group by fact) f on f.fact = e.gid
+    left join lateral (
+        select sum(quantity) as quantity from buckets
+        where fact = e.gid
+            and bucket in ('on_draft', 'invoiced', 'credited', 'written_off', 'non_billable', 'covered_by_fixed_fee')) f on true
     where e.tombstone is null and e.project = any(%(projects)s::text[]) and e.spent_on <= %(upto)s
 """
 

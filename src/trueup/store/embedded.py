@@ -28,7 +28,6 @@ from trueup.kernel.errors import Broken
 
 ROOT_HOME = Path("/var/lib/trueup")
 SETTINGS = {
-    "shared_buffers": "256MB",
     "max_wal_size": "4GB",
     "wal_compression": "pglz",
     "checkpoint_timeout": "15min",
@@ -37,6 +36,8 @@ SETTINGS = {
     "log_min_messages": "fatal",
     "work_mem": "32MB",
 }
+SHARE_OF_MEMORY = 8
+BUFFERS_MB = (128, 4096)
 OTHERS_SECONDS = 120.0
 ORPHAN_SECONDS = 5.0
 
@@ -224,13 +225,23 @@ def _create(cluster: Cluster, tell: Callable[[str], None], guard: int) -> dict[s
     return state
 
 
+def _buffers() -> int:
+    """Return the MiB the server keeps pages in: a share of this machine's memory, within bounds.
+
+    With less, a large billing run spends its time writing index pages out and reading them in again.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    least, most = BUFFERS_MB
+    return min(max(memory // SHARE_OF_MEMORY, least), most)
+
+
 def _launch(cluster: Cluster, url: str, tell: Callable[[str], None]) -> None:
     cluster.socket.mkdir(mode=0o700, exist_ok=True)
     options: dict[str, Any] = {}
     if cluster.user:
         shutil.chown(cluster.socket, cluster.user, _group(cluster))
         options = {"user": cluster.user, "group": _group(cluster), "extra_groups": []}
-    settings = SETTINGS | {"unix_socket_directories": str(cluster.socket)}
+    settings = SETTINGS | {"unix_socket_directories": str(cluster.socket), "shared_buffers": f"{_buffers()}MB"}
     arguments = [item for name, value in settings.items() for item in ("-c", f"{name}={value}")]
     began = told = time.monotonic()
     server = _spawn(cluster, arguments, options)

@@ -51,11 +51,15 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A vendor's word that something changed: which record, not what."""
+    """A vendor's word that something changed: which record, and mostly not what.
+
+    record  the whole record, where the vendor's signed call carries it: then nothing is fetched
+    """
 
     object: str
     external_id: str
     change: str = "update"
+    record: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from trueup.entrypoints.api.answers import answer, cursor, link, parts_of, place
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.problems import Problem
 from trueup.kernel.errors import Busy
-from trueup.model.events import CATALOGUE, TYPE_PREFIX, VERSION, Fact, cloud_event, type_name
+from trueup.model.events import CATALOGUE, DELICATE, TYPE_PREFIX, VERSION, Fact, cloud_event, type_name
 from trueup.pipeline.house import House
 from trueup.reporting.events import told as seen
 from trueup.store import changes, objects
@@ -26,8 +26,6 @@ MOST = 1000
 LOOK_SECONDS = 0.5
 PING_SECONDS = 15.0
 STREAMS = 50
-DELICATE = frozenset({"journal_reference", "cost_rate"})
-"""Kinds whose events may speak of what people cost."""
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
 Reader = Annotated[Caller, Security(signed_in, scopes=["events:read"])]

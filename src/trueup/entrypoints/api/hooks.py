@@ -16,7 +16,7 @@ from trueup.pipeline.house import House, System
 from trueup.pipeline.receive import MAX_BYTES, Reception, describe, hear
 from trueup.store import inbox
 from trueup.store.database import Database, Tx
-from trueup.store.inbox import Arrival
+from trueup.store.inbox import Arrival, Lane
 
 log = structlog.get_logger("trueup.hooks")
 
@@ -121,7 +121,7 @@ def write(database: Database, calls: Sequence[Call]) -> list[Exception | None]:
 def _as_unreadable(database: Database, call: Call, fault: Exception) -> Exception | None:
     """Keep an authentic call whose record the inbox cannot hold as raw bytes: it is for a person, never lost."""
     log.warning("call.unreadable", system=call.system, reason=f"{type(fault).__name__}: {str(fault)[:200]}")
-    bodies = {arrival.body for arrival in call.reception.arrivals}
+    bodies = {arrival.body for arrival in (*call.reception.arrivals, *(one for _, one in call.reception.records))}
     arrivals = tuple(Arrival("unreadable", "", "", body) for body in bodies)
     try:
         with database.transaction() as tx:
@@ -132,15 +132,17 @@ def _as_unreadable(database: Database, call: Call, fault: Exception) -> Exceptio
 
 
 def _keep(tx: Tx, calls: Iterable[Call]) -> None:
-    together: dict[tuple[str, tuple[tuple[str, str], ...]], list[Arrival]] = {}
+    together: dict[tuple[str, Lane, tuple[tuple[str, str], ...]], list[Arrival]] = {}
     for call in calls:
         if call.reception.status == 200:
-            together.setdefault((call.system, call.headers), []).extend(call.reception.arrivals)
+            for lane, arrival in call.reception.records:
+                together.setdefault((call.system, lane, ()), []).append(arrival)
+            if call.reception.arrivals:
+                together.setdefault((call.system, "notice", call.headers), []).extend(call.reception.arrivals)
         else:
             inbox.refuse_call(tx, call.system, call.reception.reason, call.size)
-    for (system, headers), arrivals in sorted(together.items(), key=lambda item: item[0]):
-        if arrivals:
-            inbox.keep(tx, system, arrivals, origin="webhook", lane="notice", headers=dict(headers))
+    for (system, lane, headers), arrivals in sorted(together.items(), key=lambda item: item[0]):
+        inbox.keep(tx, system, arrivals, origin="webhook", lane=lane, headers=dict(headers))
 
 
 def receiver(house: House, keeper: Keeper) -> Callable[[Request], Awaitable[Response]]:
@@ -174,11 +176,12 @@ def receiver(house: House, keeper: Keeper) -> Callable[[Request], Awaitable[Resp
 def _hear(system: System, headers: dict[str, str], body: bytes) -> Reception:
     """Hear a call, and keep it also when it names nothing we read; a name no index could hold is kept as unreadable."""
     reception = hear(system, headers, body)
-    if reception.status == 200 and not reception.arrivals:
+    everything = (*reception.arrivals, *(arrival for _, arrival in reception.records))
+    if reception.status == 200 and not everything:
         return Reception(200, (Arrival("unnamed", "", "", body),))
     if all(
         isinstance(name, str) and len(name) <= LONGEST_NAME
-        for arrival in reception.arrivals
+        for arrival in everything
         for name in (arrival.object, arrival.external_id, arrival.stamp)
     ):
         return reception

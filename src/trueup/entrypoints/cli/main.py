@@ -23,6 +23,7 @@ from trueup.entrypoints.cli import (
     rebuild,
     scaffold,
     schedules,
+    subscribers,
     taxes,
 )
 from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, leave, say, settings, show, table
@@ -52,6 +53,7 @@ app.command("numbers")(close.numbers)
 app.add_typer(schedules.schedule, name="schedule")
 app.add_typer(taxes.tax, name="tax")
 app.add_typer(labour.labour, name="labour")
+app.add_typer(subscribers.subscriber, name="subscriber")
 app.add_typer(einvoices.einvoice, name="einvoice")
 token = typer.Typer(help="Tokens for the API and the pages.", no_args_is_help=True)
 app.add_typer(token, name="token")

@@ -31,6 +31,7 @@ from trueup.reporting import (
 )
 from trueup.reporting.executive import Executive
 from trueup.reporting.sight import MONEY_FIELDS
+from trueup.reporting.subscribers import states
 from trueup.store.database import Tx
 
 router = APIRouter()
@@ -390,6 +391,7 @@ def events_page(
             here="events",
             title="Events",
             page=page,
+            subscribers=states(tx, desk.house),
             chosen=name,
             subject=subject,
             older=urlencode({"name": name, "subject": subject, "before": page.before or ""}),
