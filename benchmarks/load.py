@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections import deque
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -32,8 +33,7 @@ class Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self._next()
 
     def data_received(self, data: bytes) -> None:

@@ -49,6 +49,11 @@ def _quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def byte_strings(values: Iterable[bytes]) -> str:
+    """Write byte strings as the literal of an array, like `array`, for a parameter that is cast to `bytea[]`."""
+    return '{"' + '","'.join("\\\\x" + value.hex() for value in held) + '"}' if (held := list(values)) else "{}"
+
+
 def whole_numbers(values: Iterable[int | None]) -> str:
     """Write whole numbers as the literal of an array, like `array`."""
     return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trueup.store.database import Tx, array, json, plain_json, whole_numbers
+from trueup.store.database import Tx, array, byte_strings, json, plain_json, whole_numbers
 
 Origin = Literal["webhook", "poll", "fetch", "api", "replay"]
 Lane = Literal["notice", "master", "volume"]
@@ -88,8 +88,8 @@ def keep(
             "objects": array(key[0] for key in once),
             "ids": array(key[1] for key in once),
             "stamps": array(key[2] for key in once),
-            "digests": [key[3] for key in once],
-            "bodies": [same[0].body for same in once.values()],
+            "digests": byte_strings(key[3] for key in once),
+            "bodies": byte_strings(same[0].body for same in once.values()),
             "deleted": [same[0].deleted for same in once.values()],
             "times": whole_numbers(len(same) for same in once.values()),
         },

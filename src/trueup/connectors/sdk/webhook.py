@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 from collections.abc import Mapping
 
@@ -49,5 +48,5 @@ def _digest(scheme: Webhook, secret: str, timestamp: str, body: bytes) -> str:
         "{body}{timestamp}": (b"", timestamp.encode()),
         "{body}": (b"", b""),
     }[scheme.signed]
-    digest = hmac.new(secret.encode(), before + body + after, hashlib.sha256).digest()
+    digest = hmac.digest(secret.encode(), before + body + after, "sha256")
     return base64.b64encode(digest).decode() if scheme.encoding == "base64" else binascii.hexlify(digest).decode()

@@ -22,6 +22,7 @@ log = structlog.get_logger("trueup.hooks")
 
 BODY_SECONDS = 15.0
 COMMIT_SECONDS = 8.0
+LOOK_SECONDS = 0.5
 GROUP = 1000
 WAITING_BYTES = 64_000_000
 QUICK_BYTES = 64_000
@@ -45,7 +46,8 @@ class Keeper:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hooks")
-        self._waiting: list[tuple[Call, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Call, asyncio.Future[None], float]] = []
+        self._under_way: list[tuple[Call, asyncio.Future[None], float]] = []
         self._bytes = 0
         self._flushing: asyncio.Task[None] | None = None
 
@@ -56,33 +58,41 @@ class Keeper:
         """
         if self._bytes + call.size > WAITING_BYTES:
             raise Busy("too many calls wait for the database")
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, done))
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((call, done, loop.time() + COMMIT_SECONDS))
         self._bytes += call.size
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
-        try:
-            async with asyncio.timeout(COMMIT_SECONDS):
-                await done
-        except TimeoutError as slow:
-            raise Busy("the database does not answer") from slow
+            loop.call_later(LOOK_SECONDS, self._give_up)
+        await done
 
     def close(self) -> None:
         """End the writing thread; what was not committed was not answered either."""
         self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _give_up(self) -> None:
+        """Answer those who have waited for long enough; one timer for all of them."""
+        loop = asyncio.get_running_loop()
+        for _, done, until in (*self._under_way, *self._waiting):
+            if until < loop.time() and not done.done():
+                done.set_exception(Busy("the database does not answer"))
+        if self._flushing is not None:
+            loop.call_later(LOOK_SECONDS, self._give_up)
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
-                calls = [call for call, _ in group]
+                self._under_way = group
+                calls = [call for call, *_ in group]
                 self._bytes -= sum(call.size for call in calls)
                 try:
                     faults = await loop.run_in_executor(self._thread, write, self._database, calls)
                 except RuntimeError:  # the thread has ended with the server
                     faults = [Busy("the hub is stopping")] * len(group)
-                for (_, done), fault in zip(group, faults, strict=True):
+                for (_, done, _), fault in zip(group, faults, strict=True):
                     if done.done():
                         continue
                     if fault is None:
@@ -90,6 +100,7 @@ class Keeper:
                     else:
                         done.set_exception(fault)
         finally:
+            self._under_way = []
             self._flushing = None
 
 
