@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from trueup.store.database import Tx, json
 
-Outcome = Literal["confirmed", "due", "unknown", "rejected", "parked"]
+Outcome = Literal["confirmed", "due", "unknown", "rejected", "parked", "landed", "processing"]
+Action = Literal["send", "find", "wait", "ask", "read"]
+"""What an attempt did: send it, look for it, wait without a call, ask after a job, read it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class Command:
     source      what the mapping reads; None means the canonical object itself, as it is when we send
     depends_on  keys of deliveries that must be confirmed first
     latest      a newer command for the same object and purpose takes the place of an older one not yet sent
+    undoes      key of the delivery this one takes back: confirmed, it makes the other one compensated
     """
 
     key: str
@@ -34,13 +37,20 @@ class Command:
     currency: str | None = None
     process: str | None = None
     latest: bool = False
+    undoes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One claimed delivery.
+    """One claimed delivery. Every span of time is counted by the clock of the database, in seconds, up to the claim.
 
-    found_out  True when an earlier attempt met silence: look before sending
+    attempts  how often it was sent
+    round     with the key it makes the idempotency key: see `once`
+    sent_for  since this round was sent first; None when it was not
+    silent_for  since the last attempt ended in silence; None when it did not
+    looks     how often it was looked for since then
+    job       what the system calls the work it has accepted
+    accepted_for  since it did
     """
 
     key: str
@@ -57,25 +67,42 @@ class Delivery:
     body: dict[str, Any] | None
     body_digest: str | None
     external_id: str | None
+    round: int = 1
+    sent_for: float | None = None
+    silent_for: float | None = None
+    looks: int = 0
+    job: str | None = None
+    accepted_for: float | None = None
+
+    @property
+    def once(self) -> str:
+        """Return the idempotency key: made before the call, the same for each repetition, new after a refusal."""
+        return f"{self.key}#{self.round}"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """How one attempt ended.
 
-    wait  seconds until the next attempt, for due and unknown
+    wait   seconds until the next attempt, for due, unknown and processing
+    job    what the system calls the work it has accepted
+    anew   what is sent next is another call to the system: it gets an idempotency key of its own
+    read_back  for confirmed: seconds after which an object written more than once is read again; None for never
     """
 
     key: str
     fence: int
     outcome: Outcome
-    action: Literal["send", "find", "wait"]
+    action: Action
     detail: str = ""
     code: str = ""
     external_id: str | None = None
     wait: float = 0.0
     took_ms: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+    job: str | None = None
+    anew: bool = False
+    read_back: float | None = None
 
 
 def ask(tx: Tx, commands: Sequence[Command]) -> list[str]:
@@ -86,12 +113,14 @@ def ask(tx: Tx, commands: Sequence[Command]) -> list[str]:
     rows = tx.rows(
         """
         insert into deliveries (key, system, object, gid, kind, purpose, dedupe, source, depends_on, priority, amount,
-                                currency, process)
+                                currency, process, undoes)
         select c.key, c.system, c.object, c.gid, c.kind, c.purpose, c.dedupe, c.source,
-               coalesce(string_to_array(nullif(c.depends_on, ''), E'\\x1f'), '{}'), c.priority, c.amount, c.currency, c.process
+               coalesce(string_to_array(nullif(c.depends_on, ''), E'\\x1f'), '{}'), c.priority, c.amount, c.currency,
+               c.process, c.undoes
         from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
-                    %s::text[], %s::int[], %s::bigint[], %s::text[], %s::text[])
-            as c (key, system, object, gid, kind, purpose, dedupe, source, depends_on, priority, amount, currency, process)
+                    %s::text[], %s::int[], %s::bigint[], %s::text[], %s::text[], %s::text[])
+            as c (key, system, object, gid, kind, purpose, dedupe, source, depends_on, priority, amount, currency, process,
+                  undoes)
         on conflict (key) do nothing returning key
         """,
         (
@@ -108,6 +137,7 @@ def ask(tx: Tx, commands: Sequence[Command]) -> list[str]:
             [c.amount for c in once.values()],
             [c.currency for c in once.values()],
             [c.process for c in once.values()],
+            [c.undoes for c in once.values()],
         ),
     )
     fresh = [row["key"] for row in rows]
@@ -127,27 +157,36 @@ def ask(tx: Tx, commands: Sequence[Command]) -> list[str]:
 
 
 def claim(tx: Tx, system: str, limit: int, worker: str, seconds: float) -> list[Delivery]:
-    """Lease a batch: one delivery an object at a time, in order, whose forerunners are confirmed.
+    """Lease a batch: what is due, one delivery an object at a time, in order, whose forerunners are confirmed; and
+    what has left the house and whose end has to be found out, which waits for nobody.
 
-    A delivery that was being sent when its worker died comes back as one that met silence.
+    Nothing is sent for an object while it is open, or in doubt, how another write to it ended. A delivery that was
+    being sent when its worker died comes back as one that met silence, from now on: until now it might have been sent.
     """
     rows = tx.rows(
         """
         update deliveries set leased_by = %(worker)s, lease_until = now() + make_interval(secs => %(seconds)s),
-            fence = fence + 1
+            fence = fence + 1,
+            silent_at = case when state = 'sending' then now() else silent_at end,
+            in_doubt = in_doubt or state = 'sending',
+            looks = case when state = 'sending' then 0 else looks end,
+            state = case when state = 'sending' then 'unknown' else state end
         where key in (
             select key from deliveries d
-            where system = %(system)s and state in ('due', 'sending', 'unknown') and due_at <= now()
+            where system = %(system)s and state in ('due', 'sending', 'unknown', 'landed', 'processing') and due_at <= now()
                 and (lease_until is null or lease_until < now())
-                and not exists (
+                and (state <> 'due' or not exists (
                     select from deliveries e where e.system = d.system and e.gid = d.gid and e.object = d.object
-                        and e.sequence < d.sequence and e.state in ('planned', 'due', 'sending', 'unknown'))
-                and not exists (
+                        and e.key <> d.key and (e.state in ('sending', 'unknown', 'landed', 'processing') or e.in_doubt
+                            or (e.sequence < d.sequence and e.state in ('planned', 'due')))))
+                and (state <> 'due' or not exists (
                     select from unnest(d.depends_on) as needed left join deliveries p on p.key = needed
-                    where p.state is distinct from 'confirmed' and p.state is distinct from 'superseded')
+                    where p.state is distinct from 'confirmed' and p.state is distinct from 'superseded'))
             order by priority, sequence limit %(limit)s for update skip locked)
         returning key, system, object, gid, kind, purpose, source, dedupe, state, attempts, fence, body, body_digest,
-            external_id
+            external_id, round, looks, job, extract(epoch from now() - first_sent_at)::float8 as sent_for,
+            extract(epoch from now() - silent_at)::float8 as silent_for,
+            extract(epoch from now() - accepted_at)::float8 as accepted_for
         """,
         {"worker": worker, "seconds": seconds, "system": system, "limit": limit},
     )
@@ -155,15 +194,25 @@ def claim(tx: Tx, system: str, limit: int, worker: str, seconds: float) -> list[
 
 
 def about_to_send(tx: Tx, made: Sequence[tuple[str, int, dict[str, Any], str, str, int, str | None]]) -> None:
-    """Write down what will be sent before it is: (key, fence, body, digest, mapping, version, external id)."""
+    """Write down what will be sent before it is: (key, fence, body, digest, mapping, version, external id).
+
+    A body that met silence and is now sent with other content stays known: it may still arrive.
+    """
     tx.run(
         """
-        update deliveries d set state = case when d.state = 'due' then 'sending' else d.state end, body = m.body,
-            body_digest = m.digest, mapping = m.mapping, mapping_version = m.version,
-            external_id = coalesce(m.external_id, d.external_id), attempts = d.attempts + 1, sent_at = now()
-        from unnest(%s::text[], %s::bigint[], %s::jsonb[], %s::text[], %s::text[], %s::int[], %s::text[])
-            as m (key, fence, body, digest, mapping, version, external_id)
-        where d.key = m.key and d.fence = m.fence
+        with m as (
+            select * from unnest(%s::text[], %s::bigint[], %s::jsonb[], %s::text[], %s::text[], %s::int[], %s::text[])
+                as m (key, fence, body, digest, mapping, version, external_id)
+        ), kept as (
+            insert into delivery_bodies (key, digest, body)
+            select d.key, d.body_digest, d.body from m join deliveries d on d.key = m.key and d.fence = m.fence
+            where d.in_doubt and d.body_digest <> m.digest
+            on conflict do nothing
+        )
+        update deliveries d set state = 'sending', body = m.body, body_digest = m.digest, mapping = m.mapping,
+            mapping_version = m.version, external_id = coalesce(m.external_id, d.external_id),
+            attempts = d.attempts + 1, sent_at = now(), first_sent_at = coalesce(d.first_sent_at, now())
+        from m where d.key = m.key and d.fence = m.fence
         """,
         (
             [m[0] for m in made],
@@ -178,7 +227,11 @@ def about_to_send(tx: Tx, made: Sequence[tuple[str, int, dict[str, Any], str, st
 
 
 def settle(tx: Tx, results: Sequence[Result]) -> set[str]:
-    """Write how attempts ended; return the keys that were still ours to settle (an older lease changes nothing)."""
+    """Write how attempts ended; return the keys that were still ours to settle (an older lease changes nothing).
+
+    The database refuses a way that `model.delivery.STEPS` does not have. What is confirmed and takes another delivery
+    back makes that one compensated.
+    """
     if not results:
         return set()
     # In one order for everybody, and before attempts are counted: an older and a newer lease may speak at once.
@@ -188,11 +241,29 @@ def settle(tx: Tx, results: Sequence[Result]) -> set[str]:
         update deliveries d set state = r.outcome, outcome = r.outcome, cause = nullif(r.detail, ''),
             code = nullif(r.code, ''), external_id = coalesce(r.external_id, d.external_id), leased_by = null,
             lease_until = null, due_at = now() + make_interval(secs => r.wait),
-            settled_at = case when r.outcome in ('confirmed', 'rejected', 'parked') then now() end
-        from unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::float8[])
-            as r (key, fence, outcome, detail, code, external_id, wait)
-        where d.key = r.key and d.fence = r.fence and d.state in ('planned', 'due', 'sending', 'unknown')
-        returning d.key
+            settled_at = case when r.outcome in ('confirmed', 'rejected', 'parked') then now() end,
+            in_doubt = case r.outcome when 'unknown' then true
+                when 'parked' then d.in_doubt or (d.state = 'sending' and r.code = 'fault') else false end,
+            silent_at = case when r.outcome = 'unknown' and (d.state <> 'unknown' or d.silent_at is null) then now()
+                             else d.silent_at end,
+            looks = case when r.outcome <> d.state then 0 when r.action in ('find', 'ask') then d.looks + 1
+                         else d.looks end,
+            job = case when r.anew then null else coalesce(r.job, d.job) end,
+            accepted_at = case when r.outcome = 'processing' then coalesce(d.accepted_at, now())
+                               when r.anew then null else d.accepted_at end,
+            round = d.round + r.anew::int,
+            first_sent_at = case when r.anew then null else d.first_sent_at end,
+            read_back_at = case when r.outcome = 'confirmed' and r.read_back is not null and r.action <> 'wait' and (
+                    exists (select from deliveries e where e.gid = d.gid and e.system = d.system and e.object = d.object
+                        and e.key <> d.key and e.attempts > 0)
+                    or exists (select from delivery_bodies b where b.key = d.key))
+                then now() + make_interval(secs => r.read_back) end
+        from unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::text[],
+                    %s::text[], %s::bool[], %s::float8[])
+            as r (key, fence, outcome, detail, code, external_id, wait, action, job, anew, read_back)
+        where d.key = r.key and d.fence = r.fence
+            and d.state in ('planned', 'due', 'sending', 'unknown', 'landed', 'processing')
+        returning d.key, d.undoes, d.state
         """,
         (
             [r.key for r in results],
@@ -202,9 +273,22 @@ def settle(tx: Tx, results: Sequence[Result]) -> set[str]:
             [r.code[:100] for r in results],
             [r.external_id for r in results],
             [r.wait for r in results],
+            [r.action for r in results],
+            [r.job for r in results],
+            [r.anew for r in results],
+            [r.read_back for r in results],
         ),
     )
     ours = {row["key"] for row in rows}
+    undone = [row["undoes"] for row in rows if row["undoes"] and row["state"] == "confirmed"]
+    if undone:
+        tx.run(
+            """
+            update deliveries set state = 'compensated', settled_at = now(), read_back_at = null
+            where key = any(%s) and state = 'confirmed'
+            """,
+            (undone,),
+        )
     tx.run(
         """
         insert into delivery_attempts (key, attempt, action, outcome, detail, took_ms)
@@ -228,21 +312,52 @@ def release(tx: Tx, worker: str) -> int:
     return tx.run(
         """
         update deliveries set leased_by = null, lease_until = null
-        where leased_by = %s and state in ('planned', 'due', 'sending', 'unknown')
+        where leased_by = %s and state in ('planned', 'due', 'sending', 'unknown', 'landed', 'processing')
         """,
         (worker,),
     )
 
 
 def resend(tx: Tx, keys: Sequence[str]) -> int:
-    """Open rejected or parked deliveries again, under the same keys."""
+    """Open rejected or parked deliveries again, under the same keys: a person has removed the cause, or has looked.
+
+    To the system it is another call: under the idempotency key of the refused one it would hear the old answer.
+    """
     return tx.run(
         """
-        update deliveries set state = 'due', due_at = now(), settled_at = null, cause = null
+        update deliveries set state = 'due', due_at = now(), settled_at = null, cause = null, in_doubt = false,
+            round = round + 1, first_sent_at = null, job = null, accepted_at = null
         where key = any(%s) and state in ('rejected', 'parked')
         """,
         (list(keys),),
     )
+
+
+def landed(tx: Tx, key: str, external_id: str) -> bool:
+    """Take a person's word that a parked delivery is there, under this identifier; it is read in next."""
+    return bool(
+        tx.run(
+            """
+            update deliveries set state = 'landed', external_id = %s, due_at = now(), settled_at = null, in_doubt = false,
+                cause = 'a person found it'
+            where key = %s and state = 'parked'
+            """,
+            (external_id, key),
+        )
+    )
+
+
+def let_go(tx: Tx, keys: Sequence[str], cause: str) -> list[str]:
+    """Give up what was not sent, or refused; return the keys it was done to. What is in doubt is not given up."""
+    rows = tx.rows(
+        """
+        update deliveries set state = 'superseded', settled_at = now(), cause = %s
+        where key = any(%s) and state in ('planned', 'due', 'rejected', 'parked') and not in_doubt
+        returning key
+        """,
+        (cause, list(keys)),
+    )
+    return sorted(row["key"] for row in rows)
 
 
 def state_of(tx: Tx, key: str) -> str | None:
@@ -252,7 +367,14 @@ def state_of(tx: Tx, key: str) -> str | None:
 
 def open_count(tx: Tx) -> int:
     """Return how many deliveries are still to be made (rejected and parked ones wait for a person)."""
-    return int(tx.value("select count(*) from deliveries where state in ('planned', 'due', 'sending', 'unknown')"))
+    return int(
+        tx.value(
+            """
+            select count(*) from deliveries
+            where state in ('planned', 'due', 'sending', 'unknown', 'landed', 'processing')
+            """
+        )
+    )
 
 
 def of(tx: Tx, gid: str) -> list[dict[str, Any]]:
