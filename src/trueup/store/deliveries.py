@@ -272,11 +272,11 @@ def settle(tx: Tx, results: Sequence[Result]) -> set[str]:
             [r.detail[:1000] for r in results],
             [r.code[:100] for r in results],
             [r.external_id for r in results],
-            [r.wait for r in results],
+            [float(r.wait) for r in results],
             [r.action for r in results],
             [r.job for r in results],
             [r.anew for r in results],
-            [r.read_back for r in results],
+            [None if r.read_back is None else float(r.read_back) for r in results],
         ),
     )
     ours = {row["key"] for row in rows}
