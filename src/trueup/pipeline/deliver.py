@@ -10,7 +10,7 @@ from trueup.connectors.sdk import standing
 from trueup.connectors.sdk.manifest import Write
 from trueup.connectors.sdk.wire import Receipt, Record
 from trueup.kernel.errors import Broken, Busy, Refused, Trouble, Unsettled
-from trueup.kernel.strict_json import digest, read_kept
+from trueup.kernel.strict_json import digest
 from trueup.mapping.outward import Body, outward
 from trueup.pipeline import settling
 from trueup.pipeline.house import House, System
@@ -243,15 +243,14 @@ def _look(system: System, item: Prepared) -> Result:
 
 def _stands(system: System, item: Prepared) -> str | None:
     """Return the identifier under which exactly what we wrote stands at the system, or None."""
+    one = item.delivery
     try:
-        found = system.client.find(item.delivery.object, item.delivery.gid)
-        record = system.client.get(item.delivery.object, found.external_id) if found else None
+        found = system.client.find(one.object, one.gid)
+        there = system.client.standing(one.object, found.external_id, item.body) if found else None
     except Broken:  # it does not show what we write
         return None
-    if record is None:
-        return None
-    shown = list(standing.shown(item.body, read_kept(record.raw)))
-    return record.external_id if shown and all(ours == theirs for _, ours, theirs in shown) else None
+    shown = list(standing.shown(item.body, there))
+    return found.external_id if found and shown and all(ours == theirs for _, ours, theirs in shown) else None
 
 
 def _ask(system: System, item: Prepared) -> Result:

@@ -360,6 +360,158 @@ def let_go(tx: Tx, keys: Sequence[str], cause: str) -> list[str]:
     return sorted(row["key"] for row in rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A confirmed delivery that is to be read back, and what was sent for its object before.
+
+    older  (key, body) of every other write of the object that may have been applied, the newest first
+    """
+
+    key: str
+    object: str
+    external_id: str
+    body: dict[str, Any]
+    older: tuple[tuple[str, dict[str, Any]], ...]
+
+
+def to_read_back(tx: Tx, system: str, limit: int, seconds: float) -> list[Standing]:
+    """Return confirmed deliveries whose object is to be read again; they come again after so many seconds if nothing
+    is said about them. Only the newest of an object is read back: what came before it is what must not stand."""
+    tx.run(
+        """
+        update deliveries d set read_back_at = null
+        where system = %s and read_back_at <= now() and (state <> 'confirmed' or exists (
+            select from deliveries n where n.system = d.system and n.object = d.object and n.gid = d.gid
+                and n.sequence > d.sequence and n.attempts > 0
+                and n.state in ('confirmed', 'sending', 'unknown', 'landed', 'processing')))
+        """,
+        (system,),
+    )
+    rows = tx.rows(
+        """
+        update deliveries set read_back_at = now() + make_interval(secs => %(seconds)s)
+        where key in (
+            select key from deliveries where system = %(system)s and read_back_at <= now() and state = 'confirmed'
+            order by read_back_at limit %(limit)s for update skip locked)
+        returning key, object, gid, external_id, body
+        """,
+        {"system": system, "limit": limit, "seconds": seconds},
+    )
+    return [
+        Standing(row["key"], row["object"], row["external_id"], row["body"], _older(tx, system, row))
+        for row in rows
+        if row["external_id"] and row["body"]
+    ]
+
+
+def _older(tx: Tx, system: str, row: dict[str, Any]) -> tuple[tuple[str, dict[str, Any]], ...]:
+    found = tx.rows(
+        """
+        select o.key, b.body from deliveries o
+        cross join lateral (
+            select body, o.sent_at as at where o.key <> %(key)s and o.body is not null and o.state <> 'rejected'
+            union all select body, created_at from delivery_bodies where key = o.key) b
+        where o.system = %(system)s and o.object = %(object)s and o.gid = %(gid)s and o.attempts > 0
+        order by o.sequence desc, b.at desc limit 20
+        """,
+        {"system": system, "object": row["object"], "gid": row["gid"], "key": row["key"]},
+    )
+    return tuple((one["key"], one["body"]) for one in found)
+
+
+def stands(tx: Tx, key: str, detail: str) -> None:
+    """Note that an object was read back, and that no older value stands over what was confirmed."""
+    tx.run("update deliveries set read_back_at = null where key = %s", (key,))
+    _noted(tx, key, detail)
+
+
+def _noted(tx: Tx, key: str, detail: str) -> None:
+    tx.run(
+        """
+        insert into delivery_attempts (key, attempt, action, outcome, detail)
+        select %(key)s, coalesce(max(attempt), 0) + 1, 'read', 'confirmed', %(detail)s
+        from delivery_attempts where key = %(key)s
+        """,
+        {"key": key, "detail": detail[:1000]},
+    )
+
+
+def regressed(tx: Tx, key: str, older: str, fields: Sequence[dict[str, str]]) -> str | None:
+    """Note that an older value stands over a newer one, and ask for the newest again; return the key of that delivery.
+
+    fields   path, ours, theirs
+    Returns  None when a newer write is under way already: it heals what we saw
+    """
+    row = tx.row("select * from deliveries where key = %s for update", (key,))
+    if row is None or row["state"] != "confirmed":
+        return None
+    newer = tx.value(
+        """
+        select exists (select from deliveries where system = %(system)s and object = %(object)s and gid = %(gid)s
+            and sequence > %(sequence)s and state not in ('rejected', 'parked', 'superseded', 'compensated'))
+        """,
+        row,
+    )
+    tx.run("update deliveries set read_back_at = null where key = %s", (key,))
+    if newer:
+        return None
+    count = int(tx.value("select count(*) from regressions where key = %s", (key,)))
+    healing = f"{key}/again#{count + 1}"
+    ask(
+        tx,
+        [
+            Command(
+                healing, row["system"], row["object"], row["gid"], row["kind"], row["purpose"], row["dedupe"],
+                source=row["source"], priority=row["priority"], amount=row["amount"], currency=row["currency"],
+                process=row["process"],
+            )
+        ],
+    )  # fmt: skip
+    tx.run(
+        "insert into regressions (key, older, external_id, fields, healed_by) values (%s, %s, %s, %s, %s)",
+        (key, older, row["external_id"], json(list(fields)), healing),
+    )
+    _noted(tx, key, f"an older value stands over it again, that of {older}; {healing} sends the newest once more")
+    return healing
+
+
+def regressions(tx: Tx, limit: int = 200) -> list[dict[str, Any]]:
+    """Return the older values that stood over newer ones, the latest first, and whether they are healed."""
+    return tx.rows(
+        """
+        select r.number, d.system, d.object, d.gid, r.external_id, r.key, r.older, r.fields, r.healed_by,
+            h.state as healing, r.created_at as seen_at, h.settled_at as healed_at
+        from regressions r join deliveries d on d.key = r.key join deliveries h on h.key = r.healed_by
+        order by r.number desc limit %s
+        """,
+        (limit,),
+    )
+
+
+def open_questions(tx: Tx, limit: int = 200) -> list[dict[str, Any]]:
+    """Return what has left the house and whose end is open, or in doubt, oldest first.
+
+    rows  key, system, object, gid, kind, state, cause, amount, currency, silent_for and next_look (seconds; the latter
+          None when a person has to look)
+    """
+    return tx.rows(
+        """
+        select key, system, object, gid, kind, state, cause, amount, currency, attempts, looks,
+            extract(epoch from now() - coalesce(silent_at, sent_at))::float8 as silent_for,
+            case when state <> 'parked' then greatest(extract(epoch from due_at - now()), 0)::float8 end as next_look
+        from deliveries where state in ('sending', 'unknown', 'landed', 'processing') or in_doubt
+        order by sequence limit %s
+        """,
+        (limit,),
+    )
+
+
+def counts(tx: Tx) -> dict[str, int]:
+    """Return how many deliveries are in each state."""
+    rows = tx.rows("select state, count(*) as count from deliveries group by state order by state")
+    return {row["state"]: row["count"] for row in rows}
+
+
 def state_of(tx: Tx, key: str) -> str | None:
     """Return the state of one delivery, locked until the transaction ends; None when there is none of this key."""
     return tx.value("select state from deliveries where key = %s for update", (key,))  # type: ignore[no-any-return]

@@ -107,6 +107,14 @@ class VendorClient:
         """
         raise self._lacks("outcome")
 
+    def standing(self, object: str, external_id: str, body: Raw) -> Any:
+        """Return what stands in a record now, in the shape of the bodies we write; None when it is gone.
+
+        body  what we wrote: the fields that matter
+        """
+        record = self.get(object, external_id)
+        return None if record is None else Answer(200, {}, record.raw).json()
+
     def settle(self, object: str, records: Sequence[Record]) -> None:
         """Tell the vendor that these records are kept, where its contract has such a handshake."""
 
