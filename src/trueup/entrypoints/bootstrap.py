@@ -41,6 +41,7 @@ from trueup.mapping.file import load as load_mapping
 from trueup.pipeline import edition, settling
 from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, Prepayment, System, TransferPrice
 from trueup.processes.reactions import REACTIONS
+from trueup.processes.undo import WITHDRAWN
 from trueup.settings import (
     ContractObligations,
     EntitySettings,
@@ -413,7 +414,7 @@ def _told(
     """Return which canonical fields each role is told; a write-back's own words are no fields of the kind."""
     found: dict[str, dict[str, set[str]]] = {}
     for (kind, name, _), mapping in outward.items():
-        if kind in ("expense_report", "contract"):
+        if kind in ("expense_report", "contract") or kind.startswith(WITHDRAWN):
             continue
         role = systems[name].role
         sources = {str(next(iter(line.values()))).split(".")[0] for line in mapping.text.fields.values()}

@@ -506,6 +506,42 @@ def open_questions(tx: Tx, limit: int = 200) -> list[dict[str, Any]]:
     )
 
 
+def of_process(tx: Tx, process: str) -> list[dict[str, Any]]:
+    """Return, locked, every delivery of a process, and all that were to follow one of them; in the order asked."""
+    return tx.rows(
+        """
+        with recursive mine as (
+            select key from deliveries where process = %s
+            union select d.key from deliveries d join mine m on d.depends_on @> array[m.key]
+        )
+        select * from deliveries where key in (select key from mine) order by sequence for update
+        """,
+        (process,),
+    )
+
+
+def half_done(tx: Tx, limit: int = 200) -> list[dict[str, Any]]:
+    """Return processes of which one system has something and another will not have the rest without a person.
+
+    rows  process, made, stuck, waiting (counts), systems that have it, what was said, since when
+    """
+    return tx.rows(
+        """
+        select process, count(*) filter (where state = 'confirmed') as made,
+            count(*) filter (where state in ('rejected', 'parked')) as stuck,
+            count(*) filter (where state in ('planned', 'due', 'sending', 'unknown', 'landed', 'processing')) as waiting,
+            array_agg(distinct system) filter (where state = 'confirmed') as systems,
+            min(coalesce(cause, code)) filter (where state in ('rejected', 'parked')) as cause,
+            min(settled_at) filter (where state in ('rejected', 'parked')) as since
+        from deliveries where process is not null
+        group by process
+        having bool_or(state = 'confirmed' and attempts > 0) and bool_or(state in ('rejected', 'parked'))
+        order by since, process limit %s
+        """,
+        (limit,),
+    )
+
+
 def counts(tx: Tx) -> dict[str, int]:
     """Return how many deliveries are in each state."""
     rows = tx.rows("select state, count(*) as count from deliveries group by state order by state")
