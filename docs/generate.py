@@ -28,6 +28,7 @@ from trueup.mapping.file import load as load_mapping
 from trueup.mapping.verbs import VERBS
 from trueup.model.events import CATALOGUE, type_name
 from trueup.model.kinds import KINDS
+from trueup.processes.undo import WITHDRAWN
 from trueup.settings import ContractObligations, EntitySettings, RatesSettings, ScheduleSettings, TermsSettings, schema
 
 PLACE = Path(__file__).with_name("reference")
@@ -515,7 +516,11 @@ def connector(name: str) -> str:
     manifest = found.manifest
     mapped = {file: load_mapping(text, found.verbs) for file, text in found.mappings.items()}
     inward = {mapping.object: (file, mapping) for file, mapping in mapped.items() if not mapping.outward}
-    outward = {mapping.object: (file, mapping) for file, mapping in mapped.items() if mapping.outward}
+    back = {file: mapping for file, mapping in mapped.items() if mapping.kind.startswith(WITHDRAWN)}
+    outward = {
+        mapping.object: (file, mapping) for file, mapping in mapped.items() if mapping.outward and file not in back
+    }
+    withdrawn = [(f"`{mapping.object}`", *_mapped((file, mapping))) for file, mapping in sorted(back.items())]
     reads = [
         (f"`{o}`", f"`{read.kind}`", read.lane, *_mapped(inward.get(o)))
         for o, read in sorted(manifest.reads.items(), key=lambda item: (item[1].order, item[0]))
@@ -538,6 +543,7 @@ def connector(name: str) -> str:
     parts = [table(("fact", ""), facts)]
     parts += ["## Reads", table(("object", "becomes", "lane", "mapping", "why"), reads)] if reads else []
     parts += ["## Writes", table(("object", "made from", "repetition", "mapping", "why"), writes)] if writes else []
+    parts += ["## Taken back", table(("object", "mapping", "why"), withdrawn)] if withdrawn else []
     parts += ["## Verbs of its own", _verb_table(found.verbs)] if found.verbs else []
     parts += ["## Refusals", table(("code", "kind", "meaning", "what to do"), refusals)] if refusals else []
     parts += ["## Sources", "\n".join(f"- {source}" for source in manifest.sources)] if manifest.sources else []

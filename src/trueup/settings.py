@@ -138,6 +138,8 @@ class SystemSettings(_Part):
     """One connected system. Credentials are secret references; nothing secret stands in the file.
 
     per_second, concurrency  our share of the account's limits; absent takes the connector's own
+    late_commit_seconds  how long after silence a write can still arrive; absent takes what the connector says
+    read_back_minutes    when what was written more than once is read again; absent takes what the connector says
     """
 
     connector: str
@@ -149,6 +151,8 @@ class SystemSettings(_Part):
     poll_seconds: float = Field(default=60, gt=0)
     per_second: float | None = Field(default=None, gt=0)
     concurrency: int | None = Field(default=None, gt=0)
+    late_commit_seconds: float | None = Field(default=None, ge=0)
+    read_back_minutes: float | None = Field(default=None, gt=0)
 
 
 class SubscriberSettings(_Part):

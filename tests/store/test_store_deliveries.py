@@ -7,6 +7,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from trueup.model import delivery
 from trueup.store import deliveries
 from trueup.store.deliveries import Command, Result
 
@@ -116,6 +117,7 @@ def test_one_delivery_of_an_object_at_a_time_in_the_order_asked(empty):
 def test_what_waits_for_a_person_holds_up_nobody_but_silence_does(empty, outcome, free):
     ask(empty, command("a1"), command("a2"))
     (one,) = claim(empty)
+    send(empty, one)
     settle(empty, one, outcome, wait=3600)
     assert keys(empty) == (["a2"] if free else [])
 
@@ -154,6 +156,7 @@ def test_a_delivery_waits_for_what_it_depends_on(empty):
 def test_what_is_not_confirmed_lets_nobody_pass(empty, outcome, goes):
     ask(empty, command("first", "cus_1"), command("second", "prj_1", depends_on=("first",)))
     (one,) = claim(empty)
+    send(empty, one)
     settle(empty, one, outcome, wait=3600)
     assert (keys(empty) == ["second"]) is goes
 
@@ -211,8 +214,9 @@ def test_a_delivery_whose_sender_died_comes_back_as_one_that_met_silence(empty):
     assert keys(empty, worker="other") == []
     expire(empty)
     (again,) = claim(empty, worker="other")
-    assert (again.state, again.attempts, again.fence) == ("sending", 1, 2)
+    assert (again.state, again.attempts, again.fence) == ("unknown", 1, 2)
     assert again.body == {"n": "a"}
+    assert 0 <= again.silent_for < SECONDS, "until now it might have been sent"
 
 
 def test_a_delivery_that_was_claimed_but_not_written_down_was_never_sent(empty):
@@ -232,9 +236,9 @@ def test_the_word_of_an_older_lease_changes_nothing(empty):
     assert settle(empty, old, "confirmed", external_id="9") == set()
     send(empty, replace(old, key="a"))
     found = state(empty)
-    assert (found["state"], found["external_id"], found["attempts"]) == ("sending", None, 1)
-    assert settle(empty, new, "unknown", detail="silence") == {"a"}
-    assert state(empty)["state"] == "unknown"
+    assert (found["state"], found["external_id"], found["attempts"]) == ("unknown", None, 1)
+    assert settle(empty, new, "landed", action="find", external_id="7") == {"a"}
+    assert (state(empty)["state"], state(empty)["external_id"]) == ("landed", "7")
 
 
 def test_a_settled_delivery_is_not_settled_again(empty):
@@ -337,7 +341,9 @@ def test_two_workers_at_the_same_moment_pass_over_each_others(empty):
 def test_open_work_is_what_can_still_be_made(empty):
     ask(empty, *(command(str(number), f"inv_{number}") for number in range(5)))
     outcomes = ["confirmed", "rejected", "parked", "unknown"]
-    for one, outcome in zip(claim(empty, limit=4), outcomes, strict=True):
+    claimed = claim(empty, limit=4)
+    send(empty, *claimed)
+    for one, outcome in zip(claimed, outcomes, strict=True):
         settle(empty, one, outcome)
     with empty.transaction() as tx:
         assert deliveries.open_count(tx) == 2
@@ -350,3 +356,170 @@ def test_the_database_knows_the_words(empty, column, value):
     ask(empty, command())
     with pytest.raises(psycopg.errors.CheckViolation), empty.transaction() as tx:
         tx.run(f"update deliveries set {column} = %s", (value,))
+
+
+# --- the states, and the ways between them ------------------------------------------------------------------------------
+
+
+def put(database, key, *, dedupe="A", **columns):
+    """Put a delivery into the ledger as it would have become."""
+    ask(database, command(key, f"inv_{key}", dedupe=dedupe))
+    with database.transaction() as tx:
+        tx.run("alter table deliveries disable trigger deliveries_steps")
+        for column, value in columns.items():
+            tx.run(f"update deliveries set {column} = %s where key = %s", (value, key))
+        tx.run("alter table deliveries enable trigger deliveries_steps")
+
+
+@pytest.mark.parametrize("before", delivery.STATES)
+def test_the_database_refuses_every_step_the_table_does_not_have(empty, before):
+    went, rules = [], set()
+    for after in delivery.STATES:
+        put(empty, after, state=before)
+        try:
+            with empty.transaction() as tx:
+                tx.run("update deliveries set state = %s where key = %s", (after, after))
+            went.append(after)
+        except psycopg.errors.CheckViolation as no:
+            rules.add(no.diag.constraint_name)
+    assert rules == {"deliveries_steps"}
+    assert went == [after for after in delivery.STATES if delivery.allows(before, after)]
+
+
+def test_what_has_ended_stays_as_it_ended(empty):
+    ends = [state for state, following in delivery.STEPS.items() if not following]
+    assert ends == ["superseded", "compensated"]
+    assert delivery.STEPS["confirmed"] == ("compensated",)
+    assert set(delivery.STATES) == set(delivery.STEPS)
+
+
+@pytest.mark.parametrize(("dedupe", "external_id", "goes"), [
+    ("A", None, True), ("B", None, True), ("C", None, False), ("D", None, False), ("C", "9", True), ("D", "9", True),
+])  # fmt: skip
+def test_what_cannot_be_repeated_is_not_sent_again_out_of_silence(empty, dedupe, external_id, goes):
+    put(empty, "x", dedupe=dedupe, state="unknown", external_id=external_id, attempts=1)
+    (one,) = claim(empty)
+    if goes:
+        send(empty, one)
+        assert state(empty, "x")["state"] == "sending"
+    else:
+        with pytest.raises(psycopg.errors.CheckViolation) as no:
+            send(empty, one)
+        assert no.value.diag.constraint_name == "deliveries_look_first"
+
+
+def test_one_write_of_an_object_is_under_way_at_a_time_whatever_the_code_does(empty):
+    ask(empty, command("a1"), command("a2"))
+    (one,) = claim(empty)
+    send(empty, one)
+    with pytest.raises(psycopg.errors.UniqueViolation), empty.transaction() as tx:
+        tx.run("update deliveries set state = 'sending' where key = 'a2'")
+
+
+def test_silence_is_counted_from_its_last_word_and_its_life_from_the_first_send(empty):
+    ask(empty, command())
+    (one,) = claim(empty)
+    send(empty, one)
+    settle(empty, one, "unknown")
+    with empty.transaction() as tx:
+        tx.run("update deliveries set silent_at = now() - interval '90 s', first_sent_at = now() - interval '2 h'")
+    (two,) = claim(empty)
+    assert (round(two.silent_for), round(two.sent_for), two.looks) == (90, 7200, 0)
+    settle(empty, two, "unknown", action="find")
+    (three,) = claim(empty)
+    assert (round(three.silent_for), three.looks) == (90, 1), "a look is no new silence"
+    settle(empty, three, "due", action="find")
+    assert (state(empty)["in_doubt"], state(empty)["looks"]) == (False, 0)
+
+
+def test_while_one_write_is_in_doubt_nothing_is_sent_for_its_object_not_even_an_older_one(empty):
+    ask(empty, command("old"), command("new"))
+    (old,) = claim(empty)
+    send(empty, old)
+    settle(empty, old, "rejected")
+    (new,) = claim(empty)
+    send(empty, new)
+    settle(empty, new, "unknown")
+    with empty.transaction() as tx:
+        deliveries.resend(tx, ["old"])
+    (looked,) = claim(empty)
+    assert looked.key == "new", "what is under way is settled first, although it is the younger one"
+    settle(empty, looked, "parked", action="find", code="fault")
+    assert keys(empty) == [], "a person looks: still nobody knows whether it landed"
+    with empty.transaction() as tx:
+        assert deliveries.landed(tx, "new", "9")
+        assert not deliveries.landed(tx, "old", "9")
+    (found,) = claim(empty)
+    confirm(empty, found)
+    assert keys(empty) == ["old"]
+
+
+def test_a_person_who_has_looked_may_have_it_sent_again_as_another_call(empty):
+    ask(empty, command(dedupe="D"), command("b", dedupe="D"))
+    (one,) = claim(empty)
+    send(empty, one)
+    settle(empty, one, "unknown")
+    (two,) = claim(empty)
+    assert one.once == two.once == "a#1"
+    settle(empty, two, "parked", action="find", code="silence")
+    assert keys(empty) == []
+    with empty.transaction() as tx:
+        assert deliveries.let_go(tx, ["a"], "given up") == [], "what is in doubt is not given up"
+        assert deliveries.resend(tx, ["a"]) == 1
+    (three,) = claim(empty)
+    assert (three.key, three.once, three.sent_for) == ("a", "a#2", None)
+
+
+def test_a_job_is_remembered_with_its_time_and_a_timed_out_one_ends_in_a_call_of_its_own(empty):
+    ask(empty, command())
+    (one,) = claim(empty)
+    send(empty, one)
+    settle(empty, one, "processing", job="17", wait=3600)
+    assert (state(empty)["state"], state(empty)["job"], state(empty)["in_doubt"]) == ("processing", "17", False)
+    assert keys(empty) == []
+    due(empty)
+    (two,) = claim(empty)
+    assert (two.state, two.job, two.once) == ("processing", "17", "a#1")
+    assert two.accepted_for >= 0
+    settle(empty, two, "unknown", action="ask")
+    (three,) = claim(empty)
+    assert (three.job, three.looks) == ("17", 0)
+    settle(empty, three, "due", action="find", anew=True)
+    (four,) = claim(empty)
+    assert (four.job, four.accepted_for, four.once) == (None, None, "a#2")
+
+
+def test_what_undoes_another_makes_it_compensated_when_it_is_confirmed(empty):
+    ask(empty, command("made"))
+    (made,) = claim(empty)
+    confirm(empty, made)
+    ask(empty, command("undo", undoes="made"))
+    assert state(empty, "made")["state"] == "confirmed"
+    (undo,) = claim(empty)
+    confirm(empty, undo)
+    assert (state(empty, "made")["state"], state(empty, "undo")["state"]) == ("compensated", "confirmed")
+
+
+def test_what_was_not_sent_or_was_refused_can_be_let_go_and_what_landed_cannot(empty):
+    ask(empty, *(command(name, f"inv_{name}") for name in ("due", "refused", "made")))
+    claimed = {one.key: one for one in claim(empty)}
+    settle(empty, claimed["refused"], "rejected")
+    confirm(empty, claimed["made"])
+    with empty.transaction() as tx:
+        assert deliveries.let_go(tx, ["due", "refused", "made"], "undone") == ["due", "refused"]
+    assert {state(empty, name)["state"] for name in ("due", "refused")} == {"superseded"}
+
+
+def test_a_body_that_met_silence_stays_known_when_another_is_sent_under_its_key(empty):
+    ask(empty, command(dedupe="A"))
+    (one,) = claim(empty)
+    send(empty, one)
+    settle(empty, one, "unknown")
+    (two,) = claim(empty)
+    with empty.transaction() as tx:
+        deliveries.about_to_send(tx, [("a", two.fence, {"n": "newer"}, "digest-2", "m", 2, None)])
+    with empty.transaction() as tx:
+        kept = tx.rows("select key, digest, body from delivery_bodies")
+    assert kept == [{"key": "a", "digest": "digest-a", "body": {"n": "a"}}]
+    settle(empty, two, "confirmed", external_id="9", read_back=900.0)
+    assert state(empty)["read_back_at"] is not None

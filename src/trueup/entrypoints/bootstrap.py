@@ -31,7 +31,7 @@ from trueup.billing.terms import (
 )
 from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.courier import Subscriber
-from trueup.connectors.sdk.manifest import Manifest
+from trueup.connectors.sdk.manifest import Manifest, Write
 from trueup.connectors.sdk.wire import Connection
 from trueup.documents.issue import Letterhead
 from trueup.governance import ownership
@@ -40,9 +40,10 @@ from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
 from trueup.model.events import CATALOGUE
-from trueup.pipeline import edition
+from trueup.pipeline import edition, settling
 from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, Prepayment, System, TransferPrice
 from trueup.processes.reactions import REACTIONS
+from trueup.processes.undo import WITHDRAWN
 from trueup.settings import (
     ContractObligations,
     EntitySettings,
@@ -89,6 +90,7 @@ def build(settings: Settings, database: Database) -> House:
     outward: dict[tuple[str, str, str], MappingFile] = {}
     for name, configured in settings.systems.items():
         connector = registry.load(configured.connector, settings.connector_folders)
+        connector = replace(connector, manifest=patient(connector.manifest, configured))
         connection = Connection(
             system=name,
             base_url=configured.base_url,
@@ -106,6 +108,9 @@ def build(settings: Settings, database: Database) -> House:
                 outward[(mapping.kind, name, mapping.object)] = mapping
             else:
                 inward[(name, mapping.object)] = mapping
+    unsafe = settling.wrong(system.connector for system in systems.values())
+    if unsafe:
+        raise Broken("writes that could not be repeated safely: " + "; ".join(unsafe))
     rules = ownership.load(settings.ownership or default_ownership())
     circles = ownership.check_flows(rules, _heard(systems, inward), _told(systems, outward))
     if circles:
@@ -150,6 +155,23 @@ def paced(manifest: Manifest, configured: SystemSettings) -> Manifest:
     share = {"per_second": configured.per_second, "concurrency": configured.concurrency}
     given = {name: value for name, value in share.items() if value is not None}
     return manifest.model_copy(update={"limits": manifest.limits.model_copy(update=given)}) if given else manifest
+
+
+def patient(manifest: Manifest, configured: SystemSettings) -> Manifest:
+    """Return the manifest with what the workspace says about late writes and reading back."""
+    said = {
+        "late_commit_seconds": configured.late_commit_seconds,
+        "read_back_minutes": configured.read_back_minutes,
+    }
+    given = {name: value for name, value in said.items() if value is not None}
+    if not given:
+        return manifest
+
+    def changed(write: Write) -> Write:
+        fixed = {} if write.read_back_minutes is not None else {"read_back_minutes": None}  # it cannot be read back
+        return write.model_copy(update=given | fixed)
+
+    return manifest.model_copy(update={"writes": {name: changed(write) for name, write in manifest.writes.items()}})
 
 
 def default_ownership() -> str:
@@ -411,7 +433,7 @@ def _told(
     """Return which canonical fields each role is told; a write-back's own words are no fields of the kind."""
     found: dict[str, dict[str, set[str]]] = {}
     for (kind, name, _), mapping in outward.items():
-        if kind in ("expense_report", "contract"):
+        if kind in ("expense_report", "contract") or kind.startswith(WITHDRAWN):
             continue
         role = systems[name].role
         sources = {str(next(iter(line.values()))).split(".")[0] for line in mapping.text.fields.values()}

@@ -34,6 +34,8 @@ from trueup.store import embedded
 from trueup.store.database import Database
 
 Tell = Callable[[str], None]
+LATE_COMMIT_SECONDS = 3.0
+"""A simulator's late write comes within two seconds; a real account's may take minutes."""
 POLL_SECONDS = 2.0
 START_SECONDS = 20.0
 SETTLE_SECONDS = 900.0
@@ -116,6 +118,7 @@ def write_workspace(folder: Path, firm: Mapping[str, Any], control: Control, lis
             "poll_seconds": POLL_SECONDS,
             "per_second": 500,  # simulators bear more than the accounts they stand for
             "concurrency": 6,
+            "late_commit_seconds": LATE_COMMIT_SECONDS,
         }
     document = {
         "company": firm["name"],

@@ -17,11 +17,13 @@ from trueup.pipeline.house import House, System
 from trueup.pipeline.ingest import ingest
 from trueup.pipeline.poll import fetch_announced, poll_all
 from trueup.pipeline.publish import Publisher
+from trueup.pipeline.read_back import read_back
 from trueup.store import deliveries, inbox
 
 log = structlog.get_logger("trueup.worker")
 IDLE_SECONDS = 0.05
 TROUBLE_SECONDS = 0.5
+READ_BACK_SECONDS = 2.0
 
 
 class Workers:
@@ -62,6 +64,7 @@ class Workers:
         self._thread("wake", self._wake_missed)
         self._publisher = Publisher(self.house, self.name)
         self._thread("publish", self._publish, self._publisher)
+        self._thread("read-back", self._read_back)
         return self
 
     def stop(self) -> None:
@@ -175,6 +178,16 @@ class Workers:
             except Exception:
                 log.exception("lane.failed", lane="publish")
                 self._stop.wait(TROUBLE_SECONDS)
+
+    def _read_back(self) -> None:
+        while not self._stop.wait(READ_BACK_SECONDS):
+            for system in self.house.systems.values():
+                try:
+                    read_back(self.house, system)
+                except Trouble as trouble:
+                    log.warning("read_back.waited", system=system.name, reason=str(trouble)[:200])
+                except Exception:
+                    log.exception("read_back.failed", system=system.name)
 
     def _wake_missed(self) -> None:
         while not self._stop.wait(2.0):

@@ -18,6 +18,7 @@ RATES: Final = {
     "429": 0.05,
     "5xx": 0.05,
     "slow": 0.06,
+    "late": 0.05,
 }
 """Fault -> share of the webhooks or requests it befalls.
 
@@ -28,7 +29,14 @@ unk   a write is committed, then the connection breaks before the answer is thro
 429   the vendor asks to wait, nothing happens
 5xx   the vendor is down, nothing happens
 slow  the answer takes 50 to 300 ms longer
+late  the connection breaks, and the write is committed up to two seconds after that
 """
+
+BY_NAME: Final = frozenset({"late"})
+"""Faults that `all` does not stand for: late writes bring older values back, until they are read back and healed."""
+
+LATEST_SECONDS: Final = 2.0
+"""A late write comes this long after the connection broke, at most."""
 
 TOKEN_SHARE: Final = 0.1
 """How much rarer faults are when a token is asked for."""
@@ -44,11 +52,13 @@ class Fate:
     """What befalls one request.
 
     slow_seconds  wait before anything happens
-    fault         `429`, `5xx`, `unk`, `500` (only when forced) or empty
+    fault         `429`, `5xx`, `unk`, `late`, `500` (only when forced) or empty
+    late_seconds  for `late`: when the write is committed after all
     """
 
     slow_seconds: float = 0.0
     fault: str = ""
+    late_seconds: float = 0.0
 
 
 class Chaos:
@@ -61,32 +71,34 @@ class Chaos:
         self._lock = Lock()
         self._counted: dict[str, int] = {}
         self._in_a_row: dict[tuple[str, str, str], int] = {}
-        self._forced: dict[str, list[tuple[str, bool]]] = {}
+        self._forced: dict[str, list[tuple[Fate, bool]]] = {}
 
     def use(self, profiles: Iterable[str]) -> None:
         """Replace the faults in force.
 
-        profiles  names from RATES; `all` stands for each of them
+        profiles  names from RATES; `all` stands for each of them but those of BY_NAME
         Raises    ValueError naming a fault that does not exist.
         """
         wanted = set(profiles)
         if "all" in wanted:
-            wanted = (wanted - {"all"}) | set(RATES)
+            wanted = (wanted - {"all"}) | (set(RATES) - BY_NAME)
         unknown = sorted(wanted - set(RATES))
         if unknown:
             raise ValueError(f"no fault named {', '.join(unknown)}; there are {', '.join(RATES)} and all")
         self.profiles = frozenset(wanted)
 
-    def force(self, system: str, fault: str, *, writes: bool = False) -> None:
+    def force(self, system: str, fault: str, *, writes: bool = False, late_seconds: float = LATEST_SECONDS) -> None:
         """Let a system's next request meet this fault, once and whatever the profiles say; token requests pass.
 
-        fault   `429`, `5xx` (the vendor's way of being down), `500` (a bare server error) or `unk`
+        fault   `429`, `5xx` (the vendor's way of being down), `500` (a bare server error), `unk` or `late`
         writes  wait for a request that is neither GET nor HEAD
+        late_seconds  for `late`: when the write is committed after the connection broke
         """
-        if fault not in ("429", "5xx", "500", "unk"):
+        if fault not in ("429", "5xx", "500", "unk", "late"):
             raise ValueError(f"{fault} cannot be forced")
+        fate = Fate(fault=fault, late_seconds=late_seconds if fault == "late" else 0.0)
         with self._lock:
-            self._forced.setdefault(system, []).append((fault, writes or fault == "unk"))
+            self._forced.setdefault(system, []).append((fate, writes or fault in ("unk", "late")))
 
     def relent(self, system: str) -> None:
         """Take back forced faults that have not happened."""
@@ -101,16 +113,17 @@ class Chaos:
         with self._lock:
             forced = self._forced.get(system, [])
             if forced and not token and not (forced[0][1] and method in ("GET", "HEAD")):
-                return Fate(fault=forced.pop(0)[0])
+                return forced.pop(0)[0]
             number = self._counted[system] = self._counted.get(system, 0) + 1
             dice = random.Random(f"{self.seed}/request/{system}/{number}")
             throws = {name: dice.random() for name in ("slow", "429", "5xx", "unk")}
             slow_seconds = dice.uniform(0.05, 0.3)
+            throws["late"], late_seconds = dice.random(), dice.uniform(0.2, LATEST_SECONDS)
             share = TOKEN_SHARE if token else 1.0
             hit = {name for name, throw in throws.items() if name in self.profiles and throw < RATES[name] * share}
             if token or method in ("GET", "HEAD"):
-                hit.discard("unk")
-            fault = next((name for name in ("429", "5xx", "unk") if name in hit), "")
+                hit -= {"unk", "late"}
+            fault = next((name for name in ("429", "5xx", "unk", "late") if name in hit), "")
             place = (system, method, path)
             if fault and self._in_a_row.get(place, 0) >= LONGEST_RUN:
                 fault = ""
@@ -118,7 +131,7 @@ class Chaos:
                 self._in_a_row[place] = self._in_a_row.get(place, 0) + 1
             else:
                 self._in_a_row.pop(place, None)
-            return Fate(slow_seconds if "slow" in hit else 0.0, fault)
+            return Fate(slow_seconds if "slow" in hit else 0.0, fault, late_seconds if fault == "late" else 0.0)
 
     def deliveries(self, system: str, webhook: str) -> int:
         """Return how many times a webhook is delivered: 0 (lost), 1, or up to 5.

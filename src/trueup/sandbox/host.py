@@ -32,7 +32,7 @@ from trueup.connectors.sdk.registry import Connector
 from trueup.connectors.sdk.simulate import Request, Response, Row, Simulator, Store
 from trueup.connectors.sdk.wire import Connection
 from trueup.kernel.errors import Broken
-from trueup.sandbox.chaos import Chaos
+from trueup.sandbox.chaos import LATEST_SECONDS, Chaos
 from trueup.sandbox.control import Control
 from trueup.sandbox.credentials import connection, keep_credentials
 from trueup.sandbox.webhooks import Sender
@@ -79,6 +79,8 @@ class Host:
         self._tokens = {name: urlsplit(entry["token_url"]).path for name, entry in self.kept["systems"].items()}
         self._story: Any = None
         self._story_lock = threading.Lock()
+        self._late: list[threading.Timer] = []
+        self._late_lock = threading.Lock()
         self.senders = {
             name: Sender(name, simulator, self.chaos)
             for name, simulator in self.simulators.items()
@@ -106,12 +108,33 @@ class Host:
             return simulator.unavailable(), False
         if fate.fault == "500":
             return Response(500, b"Internal Server Error", {"Content-Type": "text/plain"}), False
+        if fate.fault == "late":
+            self._later(system, request, fate.late_seconds)
+            return Response(204), True
+        response = self._handled(system, request)
+        return response, fate.fault == "unk" and 200 <= response.status < 300
+
+    def _handled(self, system: str, request: Request) -> Response:
+        simulator = self.simulators[system]
         with simulator.lock:
             response = simulator.handle(request)
             self._count_writes(system)
         if system in self.senders:
             self.senders[system].wake()
-        return response, fate.fault == "unk" and 200 <= response.status < 300
+        return response
+
+    def _later(self, system: str, request: Request, seconds: float) -> None:
+        """Serve a request when its caller has long gone; what has not come when the sandbox ends, never comes."""
+        timer = threading.Timer(seconds, self._handled, (system, request))
+        timer.daemon = True
+        with self._late_lock:
+            self._late = [one for one in self._late if one.is_alive()] + [timer]
+            timer.start()
+
+    def late(self) -> int:
+        """Return how many writes are still on their way although their connection broke."""
+        with self._late_lock:
+            return sum(one.is_alive() for one in self._late)
 
     def use_hub(self, url: str) -> None:
         """Send webhooks to this hub from now on."""
@@ -202,6 +225,11 @@ class Host:
 
     def close(self) -> None:
         """Stop sending and close the journals."""
+        with self._late_lock:
+            for timer in self._late:
+                timer.cancel()
+            for timer in self._late:
+                timer.join()
         for sender in self.senders.values():
             sender.stop()
         for simulator in self.simulators.values():
@@ -365,9 +393,9 @@ class Stage:
         self._chaos = host.chaos
         self._system = system
 
-    def fault(self, kind: str, *, writes: bool = False) -> None:
+    def fault(self, kind: str, *, writes: bool = False, late_seconds: float = LATEST_SECONDS) -> None:
         """Let the next request (or the next write) meet a fault, once."""
-        self._chaos.force(self._system, kind, writes=writes)
+        self._chaos.force(self._system, kind, writes=writes, late_seconds=late_seconds)
 
     def relent(self) -> None:
         """Take back faults that have not happened."""
@@ -475,7 +503,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--dir", type=Path, required=True, help="folder for credentials and journals")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--seed", type=int, default=1, help="which firm, and which faults")
-    parser.add_argument("--faults", default="", help="comma-separated: dup, ooo, drop, unk, 429, 5xx, slow, all")
+    parser.add_argument("--faults", default="", help="comma-separated: dup, ooo, drop, unk, 429, 5xx, slow, late, all")
     parser.add_argument("--hub", default="", help="where webhooks go: URL without /hooks")
     parser.add_argument("--systems", default="", help="comma-separated; all when absent")
     chosen = parser.parse_args(words)

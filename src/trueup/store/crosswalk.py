@@ -75,6 +75,14 @@ def put(tx: Tx, links: Sequence[Link]) -> None:
     )
 
 
+def forget_written(tx: Tx, system: str, object: str, external_id: str) -> None:
+    """Forget what we last wrote to a record: something else stands there, so that the same again is no echo."""
+    tx.run(
+        "update crosswalk set written = null where system = %s and object = %s and external_id = %s",
+        (system, object, external_id),
+    )
+
+
 def anything(tx: Tx, identifier: str) -> list[Link]:
     """Find objects by any identifier of any system, also our own and business codes."""
     rows = tx.rows(

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 import msgspec
 import structlog
@@ -66,6 +68,16 @@ class Kantata(VendorClient):
     def get(self, object: str, external_id: str) -> Record | None:
         """Return the record as it is now, or None; the list with `only` does not hide what the show route hides."""
         return next(iter(self.fetch(object, [external_id])), None)
+
+    def standing(self, object: str, external_id: str, body: Raw) -> Any:
+        """Return what stands in a record; a price is read from its cents, as people see it with a currency sign."""
+        record = self.get(object, external_id)
+        if record is None:
+            return None
+        there = Answer(200, {}, record.raw).json()[object]
+        if there.get("price_in_cents") is not None:
+            there["price"] = Decimal(there["price_in_cents"]) / (there.get("currency_base_unit") or 100)
+        return there
 
     def fetch(self, object: str, external_ids: Sequence[str]) -> list[Record]:
         """Return the records as they are now, a page of them per call."""

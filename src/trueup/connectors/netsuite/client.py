@@ -2,10 +2,11 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
+from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
@@ -32,6 +33,7 @@ TABLES: Final = {
 }
 """Record type -> what SuiteQL selects it from: all transactions share a table."""
 _KEY: Final = re.compile(r"^[A-Za-z0-9_-]{1,200}$")
+_JOB: Final = re.compile(r"/async/v1/job/(\w+)/?$")
 _STRICT: Final = {"X-NetSuite-PropertyNameValidation": "Error", "X-NetSuite-PropertyValueValidation": "Error"}
 """Without these an account may drop what it does not know and answer that all is well."""
 
@@ -72,8 +74,12 @@ class _Head(msgspec.Struct, rename="camel"):
     external_id: str | None = None
 
 
+class _Job(msgspec.Struct):
+    completed: bool = False
+
+
 class NetSuite(VendorClient):
-    """Upserts by external id (class A); changes come from SuiteQL with a look-back, records byte for byte from REST.
+    """Upserts by external id (class A), long documents as jobs; changes come from SuiteQL with a look-back, records byte for byte from REST.
 
     options  `deletions: off` when the integration's role may not see deleted records
     """
@@ -160,19 +166,79 @@ class NetSuite(VendorClient):
     # --- writing -------------------------------------------------------------------------------------------------
 
     def send(self, object: str, key: str, body: Raw, external_id: str | None) -> Receipt:
-        """Create or update the record whose external id is our key.
+        """Create or update the record whose external id is our key, and wait for it.
 
         A record that exists without our key is updated by its id and takes the key over. Sublists are replaced:
         without that NetSuite would add our lines to those that are there.
         """
+        return self._finished(object, key, body, lambda: self._write(object, key, body, external_id))
+
+    def post(self, object: str, key: str, body: Raw, external_id: str | None, once: str) -> Receipt:
+        """Send; a long document as a job, where the manifest says so.
+
+        The same call under the same key is answered with the first one's job: that is a success, and is followed.
+
+        Source    section_156334828635 (asynchronous requests)
+        """
+        write = self.manifest.writes.get(object)
+        if write is None or write.mode == "sync" or _lines(body) < write.async_from_lines:
+            return self.send(object, key, body, external_id)
+        headers = {"Prefer": "respond-async", "X-NetSuite-Idempotency-Key": str(uuid5(NAMESPACE_OID, once))}
+        answer = self._write(object, key, body, external_id, headers, allow=(400,))
+        if answer.status == 400 and self.refusal(answer)[0] != "IDEMPOTENCY_ERROR":
+            raise self.trouble("PUT", answer)
+        job = _JOB.search(answer.headers.get("location", ""))
+        if job is not None:
+            return Receipt("", job=job[1])
+        if answer.status in (202, 400):
+            raise Unsettled(f"{self.manifest.title} accepted {object} {key} and did not say as which job")
+        return self._finished(object, key, body, lambda: answer)  # it answered at once after all
+
+    def outcome(self, object: str, key: str, body: Raw, job: str) -> Receipt | None:
+        """Say what became of a job; its result is what the call would have been answered had we waited.
+
+        Source    subsect_161252896355, subsect_161252889998 (job, task, result)
+        """
+        answer = self.call("GET", f"/async/v1/job/{job}", allow=(404,))
+        if answer.status == 404:
+            raise Unsettled(f"{self.manifest.title} does not know the job {job} any more")
+        if not msgspec.json.decode(answer.raw, type=_Job).completed:
+            return None
+
+        def result() -> Answer:
+            answer = self.call("GET", f"/async/v1/job/{job}/task/1/result", allow=range(400, 600))
+            if answer.status >= 400:
+                raise self.trouble("PUT", answer)
+            return answer
+
+        return self._finished(object, key, body, result)
+
+    def _write(
+        self,
+        object: str,
+        key: str,
+        body: Raw,
+        external_id: str | None,
+        headers: Mapping[str, str] | None = None,
+        allow: Sequence[int] = (),
+    ) -> Answer:
         whole = {**body, "externalId": _checked(key)}
         lists = ",".join(name for name, value in body.items() if isinstance(value, dict) and "items" in value)
         params = {"replace": lists} if lists else None
         method, place = ("PATCH", external_id) if external_id else ("PUT", f"eid:{key}")
+        return self.call(
+            method,
+            f"/record/v1/{object}/{place}",
+            params=params,
+            json=_exact(whole),
+            headers={**_STRICT, **(headers or {})},
+            allow=allow,
+        )
+
+    def _finished(self, object: str, key: str, body: Raw, call: Callable[[], Answer]) -> Receipt:
+        """Read the answer to a write: the record's place, or a no that means that it is there already."""
         try:
-            answer = self.call(
-                method, f"/record/v1/{object}/{place}", params=params, json=_exact(whole), headers=_STRICT
-            )
+            answer = call()
         except Refused as no:
             if no.code in ("APPROVED", "USER_ERROR") and (landed := self._landed(object, key, body)):
                 return landed
@@ -341,6 +407,11 @@ def _exact(value: Any) -> Any:
     if isinstance(value, Decimal):
         return msgspec.Raw(format(value, "f").encode())
     return msgspec.Raw(repr(float(value)).encode()) if isinstance(value, float) else value
+
+
+def _lines(body: Mapping[str, Any]) -> int:
+    """Count the lines of a document."""
+    return sum(len(value["items"]) for value in body.values() if isinstance(value, dict) and "items" in value)
 
 
 def _amounts(invoice: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from trueup.connectors.netsuite.answers import SINGLE_TYPE, collection, error, r
 from trueup.connectors.netsuite.filtering import matching
 from trueup.connectors.netsuite.records import Field, Reader
 from trueup.connectors.netsuite.sign_in import TOKEN_PATH
-from trueup.connectors.sdk.simulate import Reject, Request, Response, Row, route
+from trueup.connectors.sdk.simulate import Request, Response, Row, route
 
 RECORD: Final = "/services/rest/record/v1"
 QUERY: Final = "/services/rest/query/v1/suiteql"
@@ -25,9 +25,15 @@ JOBS: Final = "/services/rest/async/v1/job"
 
 
 class NetSuiteAccount(Account):
-    """One account behind SuiteTalk REST."""
+    """One account behind SuiteTalk REST.
+
+    job_seconds  how long a job waits before its work is done; whoever asks first hears `pending` in any case
+    jobs_stuck   no job's work is ever done
+    """
 
     vendor: ClassVar[str] = "netsuite"
+    job_seconds: float = 0.0
+    jobs_stuck: bool = False
 
     # --- sign-in, limits, errors ---------------------------------------------------------------------------------
 
@@ -48,10 +54,11 @@ class NetSuiteAccount(Account):
         return error(404, "NONEXISTENT_ID", f"The resource {request.path} does not exist.")
 
     def handle(self, request: Request) -> Response:
-        """Answer one request; a query is no write, although it is a POST."""
+        """Answer one request; a query is no write, although it is a POST, and a job is none before it is done."""
         with self.lock:
+            self.work_off()
             response = super().handle(request)
-            if request.path == QUERY and self.journal and self.journal[-1][1] == QUERY:
+            if self.journal and response.status < 300 and (request.path == QUERY or response.status == 202):
                 self.journal.pop()
             return response
 
@@ -156,7 +163,7 @@ class NetSuiteAccount(Account):
     def get_job(self, request: Request, job: str) -> Response:
         """Return where a job stands; it reads as pending the first time anybody asks."""
         row = self._job(job)
-        done = row["asked"] > 0
+        done = row["asked"] > 0 and row["status"] > 0
         self.store.put("_jobs", job, row | {"asked": row["asked"] + 1})
         place = self._place(request, f"{JOBS}/{job}")
         body = {
@@ -171,24 +178,36 @@ class NetSuiteAccount(Account):
     def get_task(self, request: Request, job: str, task: str) -> Response:
         """Return the one task of a job."""
         row = self._job(job)
+        done = row["status"] > 0
         place = self._place(request, f"{JOBS}/{job}/task/{task}")
         body = {
-            "completed": True,
-            "endTime": row["at"],
+            "completed": done,
             "id": task,
             "method": row["method"],
-            "progress": "succeeded",
+            "progress": "succeeded" if done else "pending",
             "resourceEndpoint": row["path"],
             "startTime": row["at"],
             "links": [{"rel": "result", "href": f"{place}/result"}],
         }
-        return Response(200, body)
+        return Response(200, body | ({"endTime": row["done_at"]} if done else {}))
 
     @route("GET", JOBS + "/{job}/task/{task}/result")
     def get_result(self, request: Request, job: str, task: str) -> Response:
         """Return what the call would have answered had it been synchronous."""
         row = self._job(job)
+        if not row["status"]:
+            raise refuse("NONEXISTENT_ID", f"The job {job} has no result yet.", status=404)
         return Response(row["status"], row["body"], row["headers"])
+
+    def work_off(self) -> None:
+        """Do the work of every job whose time has come, in the order they were accepted."""
+        for job, row in list(self.store.table("_jobs").items()):
+            if row["status"] or self.jobs_stuck or self.clock() < row["due"]:
+                continue
+            request = Request(row["method"], row["path"], row["query"], row["asks"], row["content"].encode("latin-1"))
+            answer = super().handle(request)
+            done = {"status": answer.status, "body": answer.body, "headers": dict(answer.headers)}
+            self.store.put("_jobs", job, row | done | {"done_at": self._now()})
 
     def _job(self, job: str) -> Row:
         row = self.store.table("_jobs").get(job)
@@ -197,18 +216,18 @@ class NetSuiteAccount(Account):
         return row
 
     def _write(self, request: Request, kind: str, do: Callable[[], Row | None]) -> Response:
-        """Do a write now, or as a job when the caller prefers that."""
+        """Do a write now, or accept it as a job when the caller prefers that."""
+        if "respond-async" in request.headers.get("prefer", "").lower():
+            return self._accept(request)
+        if self._type(kind).family == "list":
+            text = "Permission Violation: You need a higher level of permission to access this record."
+            raise refuse("INSUFFICIENT_PERMISSION", text, status=403)
+        row = do()
         place = self._place(request, RECORD)
+        return Response(204, None, {"Location": f"{place}/{kind}/{row['id']}"} if row else {})
 
-        def now() -> Response:
-            if self._type(kind).family == "list":
-                text = "Permission Violation: You need a higher level of permission to access this record."
-                raise refuse("INSUFFICIENT_PERMISSION", text, status=403)
-            row = do()
-            return Response(204, None, {"Location": f"{place}/{kind}/{row['id']}"} if row else {})
-
-        if "respond-async" not in request.headers.get("prefer", "").lower():
-            return now()
+    def _accept(self, request: Request) -> Response:
+        """Accept a write as a job; the second one with a key is refused, with the place of the first."""
         key = request.headers.get("x-netsuite-idempotency-key", "")
         jobs = self._place(request, JOBS)
         known = next((id for id, row in self.store.table("_jobs").items() if key and row["key"] == key), None)
@@ -216,13 +235,11 @@ class NetSuiteAccount(Account):
             text = "A request with this idempotency key has already been accepted."
             again = error(400, "IDEMPOTENCY_ERROR", text, title="Conflict", header="X-NetSuite-idempotency-key")
             return Response(400, again.body, {**again.headers, "Location": f"{jobs}/{known}"})
-        try:
-            answer = now()
-        except Reject as no:
-            answer = no.response
+        asks = {name: value for name, value in request.headers.items() if name != "prefer"}
+        row: Row = {"key": key, "method": request.method, "path": request.path, "asked": 0, "at": self._now()}
+        row |= {"query": dict(request.query), "asks": asks, "content": request.body.decode("latin-1")}
+        row |= {"due": self.clock() + self.job_seconds, "status": 0, "body": None, "headers": {}}
         job = str(self.store.next_number("job"))
-        row = {"key": key, "method": request.method, "path": request.path, "asked": 0, "at": self._now()}
-        row |= {"status": answer.status, "body": answer.body, "headers": dict(answer.headers)}
         self.store.put("_jobs", job, row)
         return Response(202, None, {"Preference-Applied": "respond-async", "Location": f"{jobs}/{job}"})
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -270,6 +271,14 @@ class Salesforce(VendorClient):
             raise Refused("Salesforce has no opportunity for this contract; look whether it was deleted", "NOT_FOUND")
         self.call("PATCH", f"{DATA}/sobjects/{object}/{quote(id, safe='')}", json={**body, KEY_FIELD: key})
         return Receipt(id)
+
+    def standing(self, object: str, external_id: str, body: Raw) -> Any:
+        """Return our own fields of an opportunity as they stand; what is read of it otherwise does not have them all."""
+        _only_opportunities(object)
+        columns = ", ".join(["Id", *sorted(body)])
+        answer, _ = self._query(f"SELECT {columns} FROM {object} WHERE Id = {_quoted(external_id)}", deleted=False)
+        rows = answer.json()["records"]
+        return rows[0] if rows else None
 
     # --- the vendor's ways -----------------------------------------------------------------------------------------
 

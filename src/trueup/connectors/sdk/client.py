@@ -49,7 +49,8 @@ class Pace:
 class VendorClient:
     """The verbs the pipeline uses; a connector's `client.py` fills in what its vendor needs.
 
-    A subclass sets `auth` and implements `changes`, `get`, `find`, `send` for the objects in its manifest.
+    A subclass sets `auth` and implements `changes`, `get`, `find`, `send` for the objects in its manifest,
+    `post` and `outcome` where the vendor takes writes as jobs.
     """
 
     auth: Auth
@@ -90,6 +91,29 @@ class VendorClient:
     def send(self, object: str, key: str, body: Raw, external_id: str | None) -> Receipt:
         """Create or update the record that carries our key; `external_id` when it is known already."""
         raise self._lacks("send")
+
+    def post(self, object: str, key: str, body: Raw, external_id: str | None, once: str) -> Receipt:
+        """Send, by the vendor's way to take one call once where it has one; what the pipeline calls.
+
+        once     the idempotency key: the same for every repetition of this call, and for nothing else
+        Returns  a receipt with a `job` when the vendor works on it and has to be asked again
+        """
+        return self.send(object, key, body, external_id)
+
+    def outcome(self, object: str, key: str, body: Raw, job: str) -> Receipt | None:
+        """Say what became of a job: its receipt, or None while the vendor works on it.
+
+        Raises    Refused when the job ended in a no, Unsettled when the vendor does not know it any more.
+        """
+        raise self._lacks("outcome")
+
+    def standing(self, object: str, external_id: str, body: Raw) -> Any:
+        """Return what stands in a record now, in the shape of the bodies we write; None when it is gone.
+
+        body  what we wrote: the fields that matter
+        """
+        record = self.get(object, external_id)
+        return None if record is None else Answer(200, {}, record.raw).json()
 
     def settle(self, object: str, records: Sequence[Record]) -> None:
         """Tell the vendor that these records are kept, where its contract has such a handshake."""

@@ -28,6 +28,7 @@ from trueup.connectors.sdk.auth import OAuth
 from trueup.connectors.sdk.client import Pace, VendorClient, retry_after
 from trueup.connectors.sdk.registry import Connector
 from trueup.connectors.sdk.simulate import Response, Simulator
+from trueup.connectors.sdk.standing import shown
 from trueup.connectors.sdk.webhook import refuse, sign
 from trueup.connectors.sdk.wire import Answer, Connection, Receipt, Record
 from trueup.kernel.errors import Busy, Refused, Trouble, Unsettled
@@ -399,6 +400,20 @@ def finds_what_it_sent(trial: Trial) -> None:
         _hold(found.external_id == receipt.external_id, f"{sample.object}: find shows another record than send")
 
 
+def shows_what_it_wrote(trial: Trial) -> None:
+    """What was written stands as it was written, read back in the words of the write: older values can be told."""
+    for sample in trial.writes():
+        if trial.connector.manifest.writes[sample.object].read_back_minutes is None:
+            continue
+        client = trial.client()
+        receipt = sample.send(client)
+        body = dict(sample.case["body"])
+        values = list(shown(body, client.standing(sample.object, receipt.external_id, body)))
+        _hold(bool(values), f"{sample.object} is not read back: say read_back_minutes: null, or show it")
+        wrong = [f"{path}: {ours} is shown as {theirs}" for path, ours, theirs in values if ours != theirs]
+        _hold(not wrong, f"{sample.object}: {'; '.join(wrong)}")
+
+
 def sends_twice_and_leaves_one(trial: Trial) -> None:
     """The same write again, with and without the vendor's id, is the same record."""
     client = trial.client()
@@ -559,6 +574,7 @@ CHECKS: tuple[Check, ...] = (
     waits_when_asked_to,
     names_a_server_error_by_what_may_have_happened,
     finds_what_it_sent,
+    shows_what_it_wrote,
     sends_twice_and_leaves_one,
     survives_an_answer_that_is_lost,
     explains_every_refusal,

@@ -14,6 +14,8 @@ Role = Literal["crm", "psa", "erp", "hris", "expense"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 VendorObject = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 """A vendor object as its own API spells it."""
+LATE_COMMIT_SECONDS = 360.0
+"""How late a write can arrive where its manifest does not say: longer than any call is served."""
 
 
 class Fact(BaseModel):
@@ -50,11 +52,32 @@ class Write(Fact):
     kind      canonical kind it is made from
     dedupe    A idempotent upsert by our key; B idempotency key with a life span; C find, then create; D none
     key_life_hours  for B: how long the vendor remembers the key
+    late_commit_seconds  how long after the last word of a call its write can still arrive; B and C have to say
+    index_lag_seconds    how long what was written may not be found by a search; B and C have to say
+    mode      async lets the vendor take the write as a job whose end is asked for
+    async_from_lines  for async: documents with fewer lines are written while we wait
+    job_minutes       for async: a job that is not done by then is looked for instead
+    poll_seconds      for async: pauses between questions; the last one repeats
+    read_back_minutes  an object written more than once is read again after this time, to see that the newest value
+        stands; None where the vendor does not show it
     """
 
     kind: Name
     dedupe: Literal["A", "B", "C", "D"]
-    key_life_hours: float | None = None
+    key_life_hours: float | None = Field(default=None, gt=0)
+    late_commit_seconds: float | None = Field(default=None, ge=0)
+    index_lag_seconds: float | None = Field(default=None, ge=0)
+    mode: Literal["sync", "async"] = "sync"
+    async_from_lines: int = Field(default=0, ge=0)
+    job_minutes: float = Field(default=15, gt=0)
+    poll_seconds: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(1, 2, 5, 15, 30), min_length=1)
+    read_back_minutes: float | None = Field(default=15, gt=0)
+
+    @property
+    def cool_down(self) -> float:
+        """Return the seconds of silence after which a look that finds nothing means that nothing will come."""
+        late = LATE_COMMIT_SECONDS if self.late_commit_seconds is None else self.late_commit_seconds
+        return late + (self.index_lag_seconds or 0.0)
 
 
 class Refusal(Fact):

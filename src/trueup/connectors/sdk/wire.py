@@ -43,10 +43,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A write the vendor has confirmed: its id, and its version stamp when it gave one."""
+    """A write the vendor has confirmed: its id, and its version stamp when it gave one.
+
+    job  the vendor has only accepted it, under this name, and works on it; there is no id yet
+    """
 
     external_id: str
     stamp: str = ""
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from trueup.entrypoints.cli import (
     close,
     connectors,
     demo,
+    effects,
     einvoices,
     intercompany,
     labour,
@@ -55,6 +56,7 @@ app.add_typer(taxes.tax, name="tax")
 app.add_typer(labour.labour, name="labour")
 app.add_typer(subscribers.subscriber, name="subscriber")
 app.add_typer(einvoices.einvoice, name="einvoice")
+app.add_typer(effects.effects, name="effects")
 token = typer.Typer(help="Tokens for the API and the pages.", no_args_is_help=True)
 app.add_typer(token, name="token")
 
