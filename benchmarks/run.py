@@ -11,6 +11,7 @@ import billing_hundred_thousand
 import billing_million
 import deal_to_project
 import rerating
+import tie_out
 import time_intake
 from measure import Figure, table
 
@@ -20,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "billing_million": billing_million.measure,
     "billing_growth": billing_million.growth,
     "rerating": rerating.measure,
+    "tie_out": tie_out.measure,
     "deal_to_project": deal_to_project.measure,
 }
 BY_NAME: dict[str, Callable[[], Iterator[Figure]]] = {"billing_ten_million": billing_million.ten_million}

@@ -132,7 +132,7 @@ def tie_out(house: House, run: str, *, whole: bool = True) -> dict[str, Any]:
         for key, (pair, _) in pairs.items():
             changed += tie_outs.fold(tx, run, pair, whole=read[key].whole)
             tie_outs.read_to(tx, pair.system, pair.object, read[key].cursor, read[key].whole)
-            found += _named(tx, house, pair)
+            found += named(tx, house, pair)
         fresh, ended = tie_outs.keep_breaks(tx, run, found)
         groups, compared = tie_outs.write_sums(tx, run, {key: pair.kind for key, (pair, _) in pairs.items()})
         figures = {
@@ -287,8 +287,8 @@ def _number(value: Any) -> str:
 # --- naming ----------------------------------------------------------------------------------------------------------
 
 
-def _named(tx: Tx, house: House, pair: Pair) -> list[dict[str, Any]]:
-    """Name every difference of the groups that do not agree."""
+def named(tx: Tx, house: House, pair: Pair) -> list[dict[str, Any]]:
+    """Name every difference of the groups that do not agree: a break as the store keeps it, for each."""
     lines = tie_outs.differing(tx, pair)
     held = objects.load(tx, {line["gid"] for line in lines if line["gid"]})
     found: list[dict[str, Any]] = []

@@ -609,3 +609,48 @@ def reopen(tx: Tx, number: int, person: str, reason: str) -> None:
         "update sign_offs set reopened_by = %s, reopened_at = now(), reopen_reason = %s where number = %s",
         (person, reason, number),
     )
+
+
+# --- what a repair needs ---------------------------------------------------------------------------------------------
+
+
+def messages_of(
+    tx: Tx, system: str, object_name: str, external_id: str, *, troubled: bool = False, pending: bool = False
+) -> list[int]:
+    """Return the numbers of a record's messages, newest first.
+
+    troubled  only those that were not taken in: in quarantine, or waiting for something else
+    pending   only those that nobody has worked on yet
+    """
+    rows = tx.rows(
+        """
+        select number from inbox
+        where system = %(system)s and object = %(object)s and external_id = %(external_id)s and lane <> 'notice'
+            and (not %(troubled)s or state in ('quarantined', 'waiting')) and (not %(pending)s or state = 'pending')
+        order by number desc
+        """,
+        {
+            "system": system,
+            "object": object_name,
+            "external_id": external_id,
+            "troubled": troubled,
+            "pending": pending,
+        },
+    )
+    return [row["number"] for row in rows]
+
+
+def forget_written(tx: Tx, system: str, object_name: str, external_id: str) -> None:
+    """Forget what we wrote last to a record: somebody changed it, and the same value is no echo any more."""
+    tx.run(
+        "update crosswalk set written = null where system = %s and object = %s and external_id = %s",
+        (system, object_name, external_id),
+    )
+
+
+def unlink(tx: Tx, system: str, object_name: str, external_id: str) -> None:
+    """Forget a record the system no longer has; what is sent next gets a record of its own."""
+    tx.run(
+        "delete from crosswalk where system = %s and object = %s and external_id = %s",
+        (system, object_name, external_id),
+    )
