@@ -88,6 +88,8 @@ BREAKS = {
     "quantity": "Quantity differs",
     "status": "Status differs",
     "date": "Date differs",
+    "timing": "In another month, or on its way",
+    "fx": "In another currency",
     "currency": "Currency differs",
     "rounding": "Rounding differs",
     "tax": "Tax differs",
