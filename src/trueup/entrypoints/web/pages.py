@@ -37,6 +37,7 @@ from trueup.reporting import (
     project,
     quarantine,
     trace,
+    watchdog,
     work,
 )
 from trueup.reporting.executive import Executive
@@ -238,6 +239,7 @@ def flows_page(desk: Work) -> Response:
             title="Flows",
             cli="trueup status",
             page=flows.flows(tx),
+            stalled=watchdog.stalled(tx),
             limits={name: system.connector.manifest.limits for name, system in desk.house.systems.items()},
             links=FLOW_LINKS if desk.can("money:read") else {},
         )
