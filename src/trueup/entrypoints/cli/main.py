@@ -98,7 +98,12 @@ def up(
         workers = None
         if only != "web":
             seconds = min((system.poll_seconds for system in chosen.systems.values()), default=60.0)
-            workers = Workers(house, engine.Engine(house.database), poll_seconds=seconds).start()
+            workers = Workers(
+                house,
+                engine.Engine(house.database),
+                poll_seconds=seconds,
+                tie_out_seconds=chosen.tie_out_seconds,
+            ).start()
         try:
             if only == "worker":
                 say("working; stop with Ctrl-C")
