@@ -11,6 +11,7 @@ import billing_hundred_thousand
 import billing_million
 import deal_to_project
 import rerating
+import tie_out
 import time_intake
 import two_targets
 import webhook_ack
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "rerating": rerating.measure,
     "webhook_ack": webhook_ack.measure,
     "event_to_two_targets": two_targets.measure,
+    "tie_out": tie_out.measure,
     "deal_to_project": deal_to_project.measure,
 }
 BY_NAME: dict[str, Callable[[], Iterator[Figure]]] = {

@@ -273,6 +273,31 @@ def failed(tx: Tx) -> list[dict[str, Any]]:
     )
 
 
+def standing_still(tx: Tx, seconds: float, limit: int = 200) -> list[dict[str, Any]]:
+    """Return unfinished processes without a step for so many seconds, oldest first, unless an open hold keeps them.
+
+    Returns   process, name, status, executor, version, moved_at (when a step last ended, or the process last changed)
+    """
+    return tx.rows(
+        """
+        select s.workflow_uuid as process, s.name, s.status, s.executor_id as executor, s.application_version as version,
+            m.moved_at
+        from dbos.workflow_status s
+        cross join lateral (
+            select to_timestamp(greatest(s.created_at, coalesce(s.started_at_epoch_ms, 0),
+                coalesce(max(o.completed_at_epoch_ms), 0)) / 1000.0) as moved_at
+            from dbos.operation_outputs o where o.workflow_uuid = s.workflow_uuid) m
+        where s.status in ('ENQUEUED', 'PENDING', 'DELAYED') and m.moved_at < now() - make_interval(secs => %(seconds)s)
+            and not exists (
+                select from holds h
+                where h.released_at is null
+                    and (strpos(s.workflow_uuid, h.scope) > 0 or strpos(s.workflow_uuid, h.contract) > 0))
+        order by m.moved_at limit %(limit)s
+        """,
+        {"seconds": seconds, "limit": limit},
+    )
+
+
 def restart(tx: Tx, process_id: str) -> bool:
     """Queue a failed process again: the step that failed is tried again, those before it are not done twice."""
     queued = tx.run(

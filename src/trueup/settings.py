@@ -639,6 +639,7 @@ class File(_Part):
     late_revenue  what becomes of revenue for services of a closed month: next_open_period or refuse
     entries_per_part  time entries a worker bills at a time; larger runs go in parts to several workers
                   (200,000 when not given)
+    tie_out_seconds   between two comparisons of what changed; 0 compares only when it is asked for
     """
 
     company: str
@@ -652,6 +653,7 @@ class File(_Part):
     entries_per_part: int | None = Field(default=None, ge=1)
     duplicates: Literal["across_systems", "everywhere", "ignore"] = "across_systems"
     labour: LabourSettings = LabourSettings()
+    tie_out_seconds: float = Field(default=900.0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -691,6 +693,7 @@ class Settings:
     duplicates: Literal["across_systems", "everywhere", "ignore"] = "across_systems"
     labour_blocking: tuple[str, ...] = ()
     subscribers: Mapping[str, SubscriberSettings] = field(default_factory=dict)
+    tie_out_seconds: float = 900.0
 
     def secret(self, reference: str) -> str:
         """Return the value behind a secret reference; a text that is none is refused.
@@ -797,6 +800,7 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         duplicates=file.duplicates,
         labour_blocking=tuple(file.labour.blocking),
         subscribers=file.subscribers,
+        tie_out_seconds=file.tie_out_seconds,
     )
 
 

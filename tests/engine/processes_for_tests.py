@@ -113,8 +113,28 @@ def hold(work: engine.Work, name: str) -> Any:
     return work.step(refuse_to_go_on, name)
 
 
-def main(url: str) -> None:
+@engine.process
+def many_steps(work: engine.Work, name: str) -> Any:
+    """Leave ten traces, a remembered step each."""
+    return [work.step(trace, name, str(number))["number"] for number in range(10)]
+
+
+@engine.process
+def deployed(work: engine.Work, name: str) -> Any:
+    """Begin, wait for a hold that a person releases, and end: by other code when another release runs it."""
+    work.step(trace, name, "begun")
+    work.step(wait_for, name)
+    return work.step(trace, name, CODE)
+
+
+CODE = "ended by the first release"
+"""What the code of this release leaves at the end; a later release says something else."""
+
+
+def main(url: str, release: str = "") -> None:
     """Work until standard input ends."""
+    global CODE
+    CODE = release or CODE
     database = Database(url, size=6).open()
     running = engine.Engine(database)
     place = Place(database)
@@ -128,4 +148,4 @@ def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -18,19 +18,29 @@ from trueup.pipeline.ingest import ingest
 from trueup.pipeline.poll import fetch_announced, poll_all
 from trueup.pipeline.publish import Publisher
 from trueup.pipeline.read_back import read_back
+from trueup.processes import reconciliation
+from trueup.reporting import watchdog
 from trueup.store import deliveries, inbox
 
 log = structlog.get_logger("trueup.worker")
 IDLE_SECONDS = 0.05
 TROUBLE_SECONDS = 0.5
 READ_BACK_SECONDS = 2.0
+WATCH_SECONDS = 30.0
 
 
 class Workers:
     """All lanes of one process."""
 
-    def __init__(self, house: House, engine_: engine.Engine, *, poll_seconds: float = 60.0) -> None:
+    def __init__(
+        self, house: House, engine_: engine.Engine, *, poll_seconds: float = 60.0, tie_out_seconds: float = 0.0
+    ) -> None:
+        """Take a house and an engine that is not launched yet.
+
+        tie_out_seconds  between two comparisons of what changed, whichever worker begins them; 0 begins none
+        """
         self.house = house
+        self.tie_out_seconds = tie_out_seconds
         self.engine = engine_
         self.poll_seconds = poll_seconds
         self.name = ""
@@ -65,6 +75,9 @@ class Workers:
         self._publisher = Publisher(self.house, self.name)
         self._thread("publish", self._publish, self._publisher)
         self._thread("read-back", self._read_back)
+        self._thread("watch", self._watch)
+        if self.tie_out_seconds:
+            self._thread("tie-out", self._compare)
         return self
 
     def stop(self) -> None:
@@ -196,3 +209,29 @@ class Workers:
                     inbox.wake_missed(tx)
             except Trouble as trouble:
                 log.warning("wake.waited", reason=str(trouble)[:200])
+
+    def _watch(self) -> None:
+        """Say what does not progress: once when it begins, and once when it is over."""
+        known: set[tuple[str, str]] = set()
+        while not self._stop.wait(WATCH_SECONDS):
+            try:
+                with self.house.database.transaction() as tx:
+                    found = {(one.kind, one.key): one for one in watchdog.stalled(tx)}
+            except Trouble as trouble:
+                log.warning("watch.waited", reason=str(trouble)[:200])
+                continue
+            for key in found.keys() - known:
+                one = found[key]
+                log.error("work.stalled", kind=one.kind, key=one.key, what=one.sentence, since=one.since.isoformat())
+            for kind, name in known - found.keys():
+                log.info("work.moved", kind=kind, key=name)
+            known = set(found)
+
+    def _compare(self) -> None:
+        """Begin a comparison of what changed when its time has come; one worker of all begins it."""
+        while not self._stop.wait(self.tie_out_seconds):
+            try:
+                with self.house.database.transaction() as tx:
+                    reconciliation.start_continuous(tx, self.tie_out_seconds)
+            except Trouble as trouble:
+                log.warning("tie_out.waited", reason=str(trouble)[:200])

@@ -17,7 +17,7 @@ from trueup.kernel.strict_json import digest, plain
 from trueup.pipeline.house import House
 from trueup.pipeline.reconcile import tie_out
 from trueup.processes import month_end
-from trueup.store import acts, changes, closing, numbers, periods
+from trueup.store import acts, changes, closing, numbers, periods, tie_outs
 from trueup.store.changes import Event
 from trueup.store.database import Tx
 from trueup.store.periods import Item
@@ -223,9 +223,14 @@ def look_at_tie_out(house: House, period: str, entity: str, revision: str, attem
 def _tied(tx: Tx, entity: str, period: str, run: Mapping[str, Any]) -> Item:
     found = closing.breaks(tx, entity, period)
     if not found["count"]:
-        return Item(
-            "tie_out", 0, "passed", f"The systems agree on the month; {run['compared']:,} records were compared."
-        )
+        accepted = sum(1 for one in tie_outs.open_breaks(tx, entity, period) if one["accepted_by"])
+        agree = f"The systems agree on the month; {run['compared']:,} records were compared"
+        if accepted:
+            agree += f", {_count(accepted, 'difference is', 'differences are')} accepted"
+        signed = tie_outs.standing(tx, entity, period)
+        if signed and signed["signed_by"]:
+            agree += f"; {signed['prepared_by']} prepared and {signed['signed_by']} signed it"
+        return Item("tie_out", 0, "passed", f"{agree}.")
     sentence = f"{_count(found['count'], 'break is', 'breaks are')} open in the month{_worth(found['value'])}."
     return Item("tie_out", 0, "open", sentence, found)
 

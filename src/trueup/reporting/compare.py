@@ -71,7 +71,12 @@ class TieOut:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """One disagreement, by name."""
+    """One disagreement, by name.
+
+    amount     what the difference is worth
+    assignee   who looks into it
+    accepted_by, accepted_reason  who accepts it as it is, and why; nobody accepts the rest
+    """
 
     number: int
     cls: str
@@ -90,6 +95,77 @@ class Break:
     repair: str
     opened_at: datetime
     closed_at: datetime | None
+    field: str | None = None
+    assignee: str | None = None
+    accepted_by: str | None = None
+    accepted_at: datetime | None = None
+    accepted_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a reader wants to see of the breaks; an empty text means all.
+
+    state  waiting (open, accepted by nobody), accepted, or empty for both
+    """
+
+    entity: str = ""
+    period: str = ""
+    cls: str = ""
+    system: str = ""
+    state: str = ""
+
+
+NO_FILTER = Filter()
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the filters can be set to: what the breaks and sums of now have."""
+
+    entities: tuple[str, ...]
+    periods: tuple[str, ...]
+    classes: tuple[tuple[str, str], ...]
+    systems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Breaks of one class, added up per currency."""
+
+    cls: str
+    title: str
+    count: int
+    amounts: tuple[Amount, ...]
+    oldest_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """Whether a month of a legal entity is signed off.
+
+    state      open, prepared or signed
+    waiting    open breaks nobody has accepted
+    accepted   open breaks somebody has accepted
+    agrees     every group of the last tie-out agrees by count and sum
+    digest     of what was prepared; None before
+    history    earlier sign-offs that were reopened: who, when, why
+    """
+
+    legal_entity: str
+    period: str
+    state: str
+    waiting: int
+    accepted: int
+    records: int
+    agrees: bool
+    prepared_by: str | None
+    prepared_at: datetime | None
+    signed_by: str | None
+    signed_at: datetime | None
+    digest: str | None
+    run: str | None
+    history: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +191,115 @@ class Comparison:
     breaks: tuple[Break, ...]
     closed: tuple[Break, ...]
     proposals: tuple[Proposal, ...]
+    months: tuple[Month, ...] = ()
+    sums: tuple[Sum, ...] = ()
 
 
-def compare(tx: Tx, *, cost: bool = False) -> Comparison:
+def compare(tx: Tx, *, cost: bool = False, chosen: Filter = NO_FILTER) -> Comparison:
     """Return the systems side by side.
 
-    cost  whether the reader may see what people cost
+    cost    whether the reader may see what people cost
+    chosen  which breaks, sums and months
     """
-    found = breaks(tx)
     return Comparison(
         last_run(tx),
         deals(tx),
-        tie_outs(tx),
-        found,
-        breaks(tx, closed=True),
+        tie_outs(tx, chosen=chosen),
+        breaks(tx, chosen=chosen),
+        breaks(tx, closed=True, chosen=chosen),
         proposals(tx, cost=cost),
+        months(tx, chosen),
+        break_sums(tx, chosen),
     )
+
+
+def choices(tx: Tx) -> Choices:
+    """Return what the filters can be set to."""
+    rows = tx.rows(
+        """
+        select 'entity' as what, legal_entity as value from breaks where closed_at is null and legal_entity is not null
+        union select 'entity', legal_entity from tie_groups where legal_entity <> ''
+        union select 'period', period from breaks where closed_at is null and period is not null
+        union select 'period', period from tie_groups where period <> ''
+        union select 'class', class from breaks where closed_at is null
+        union select 'system', system from tie_groups
+        union select 'system', system from breaks where closed_at is null
+        """
+    )
+    by: dict[str, list[str]] = {"entity": [], "period": [], "class": [], "system": []}
+    for row in rows:
+        by[row["what"]].append(row["value"])
+    return Choices(
+        tuple(sorted(by["entity"])),
+        tuple(sorted(by["period"], reverse=True)),
+        tuple((cls, BREAKS.get(cls, cls)) for cls in sorted(by["class"])),
+        tuple(sorted(by["system"])),
+    )
+
+
+def break_sums(tx: Tx, chosen: Filter = NO_FILTER) -> tuple[Sum, ...]:
+    """Return the open breaks by class, the most of them first, with what they are worth per currency."""
+    rows = tx.rows(
+        """
+        select class, coalesce(currency, '') as currency, count(*) as count, sum(abs(amount))::numeric as amount,
+            min(opened_at) as oldest_at
+        from breaks
+        where closed_at is null and (%(entity)s = '' or legal_entity = %(entity)s)
+            and (%(period)s = '' or period = %(period)s) and (%(system)s = '' or system = %(system)s)
+        group by class, coalesce(currency, '') order by class
+        """,
+        {"entity": chosen.entity, "period": chosen.period, "system": chosen.system},
+    )
+    found = []
+    for cls in sorted({row["class"] for row in rows}):
+        of = [row for row in rows if row["class"] == cls]
+        worth = tuple(amount_of(int(row["amount"]), row["currency"]) for row in of if row["currency"] and row["amount"])
+        count, oldest = sum(row["count"] for row in of), min(row["oldest_at"] for row in of)
+        found.append(Sum(cls, BREAKS.get(cls, cls), count, worth, oldest))
+    return tuple(sorted(found, key=lambda one: -one.count))
+
+
+def months(tx: Tx, chosen: Filter = NO_FILTER, limit: int = 60) -> tuple[Month, ...]:
+    """Return the months that were compared, the newest first, with their breaks and signatures."""
+    rows = tx.rows(
+        """
+        with last as (
+            select run from runs where kind = 'tie_out' and state = 'done' order by ended_at desc, run limit 1
+        ), compared as (
+            select legal_entity, period, sum(greatest(ours_count, theirs_count))::bigint as records,
+                bool_and(ours_count = theirs_count and ours_sum = theirs_sum and ours_hash = theirs_hash) as agrees
+            from tie_outs where run = (select run from last) and legal_entity <> '' and period <> ''
+            group by legal_entity, period
+        ), differing as (
+            select legal_entity, period, count(*) filter (where accepted_at is null) as waiting,
+                count(*) filter (where accepted_at is not null) as accepted
+            from breaks where closed_at is null and legal_entity is not null and period is not null
+            group by legal_entity, period
+        )
+        select coalesce(c.legal_entity, d.legal_entity) as legal_entity, coalesce(c.period, d.period) as period,
+            coalesce(c.records, 0) as records, coalesce(c.agrees, false) as agrees,
+            coalesce(d.waiting, 0) as waiting, coalesce(d.accepted, 0) as accepted, s.prepared_by, s.prepared_at,
+            s.signed_by, s.signed_at, s.digest, s.run,
+            coalesce((select array_agg(
+                    format('%%s signed %%s; %%s reopened it on %%s: %%s', coalesce(h.signed_by, 'nobody'),
+                        coalesce(h.signed_at::date::text, ''), h.reopened_by, h.reopened_at::date, h.reopen_reason)
+                    order by h.number)
+                from sign_offs h where h.legal_entity = coalesce(c.legal_entity, d.legal_entity)
+                    and h.period = coalesce(c.period, d.period) and h.reopened_at is not null), '{}') as history
+        from compared c full join differing d using (legal_entity, period)
+        left join sign_offs s on s.legal_entity = coalesce(c.legal_entity, d.legal_entity)
+            and s.period = coalesce(c.period, d.period) and s.reopened_at is null
+        where (%(entity)s = '' or coalesce(c.legal_entity, d.legal_entity) = %(entity)s)
+            and (%(period)s = '' or coalesce(c.period, d.period) = %(period)s)
+        order by 2 desc, 1 limit %(limit)s
+        """,
+        {"entity": chosen.entity, "period": chosen.period, "limit": limit},
+    )
+    return tuple(
+        Month(**{**row, "history": tuple(row["history"])},
+              state="signed" if row["signed_by"] else "prepared" if row["prepared_by"] else "open")
+        for row in rows
+    )  # fmt: skip
 
 
 def last_run(tx: Tx) -> Run | None:
@@ -145,52 +314,80 @@ def last_run(tx: Tx) -> Run | None:
     return Run(**row) if row else None
 
 
-def breaks(tx: Tx, *, closed: bool = False, limit: int = 500) -> tuple[Break, ...]:
+def breaks(tx: Tx, *, closed: bool = False, limit: int = 500, chosen: Filter = NO_FILTER) -> tuple[Break, ...]:
     """Return open breaks, the most money first; or those that ended, the newest first."""
     rows = tx.rows(
         """
         select * from breaks where (closed_at is not null) = %(closed)s
-        order by case when %(closed)s then extract(epoch from closed_at) end desc nulls last, abs(amount) desc, number
+            and (%(entity)s = '' or legal_entity = %(entity)s) and (%(period)s = '' or period = %(period)s)
+            and (%(cls)s = '' or class = %(cls)s) and (%(system)s = '' or system = %(system)s)
+            and (%(state)s = '' or (accepted_at is not null) = (%(state)s = 'accepted'))
+        order by case when %(closed)s then extract(epoch from closed_at) end desc nulls last,
+            accepted_at is not null, abs(amount) desc, number
         limit %(limit)s
         """,
-        {"closed": closed, "limit": limit},
+        {
+            "closed": closed,
+            "limit": limit,
+            "entity": chosen.entity,
+            "period": chosen.period,
+            "cls": chosen.cls,
+            "system": chosen.system,
+            "state": chosen.state,
+        },
     )
-    return tuple(
-        Break(
-            row["number"],
-            row["class"],
-            BREAKS.get(row["class"]) or str(row["class"]),
-            row["object"],
-            row["system"],
-            row["gid"],
-            row["label"],
-            row["external_id"],
-            row["legal_entity"],
-            row["period"],
-            row["ours"],
-            row["theirs"],
-            amount_of(row["amount"], row["currency"]) if row["currency"] and row["amount"] else None,
-            row["sentence"],
-            row["repair"],
-            row["opened_at"],
-            row["closed_at"],
-        )
-        for row in rows
+    return tuple(_break(row) for row in rows)
+
+
+def one_break(tx: Tx, number: int) -> Break | None:
+    """Return one break, open or ended; None when there is none of this number."""
+    row = tx.row("select * from breaks where number = %s", (number,))
+    return _break(row) if row else None
+
+
+def _break(row: Mapping[str, Any]) -> Break:
+    return Break(
+        row["number"],
+        row["class"],
+        BREAKS.get(row["class"]) or str(row["class"]),
+        row["object"],
+        row["system"],
+        row["gid"],
+        row["label"],
+        row["external_id"],
+        row["legal_entity"],
+        row["period"],
+        row["ours"],
+        row["theirs"],
+        amount_of(row["amount"], row["currency"]) if row["currency"] and row["amount"] else None,
+        row["sentence"],
+        row["repair"],
+        row["opened_at"],
+        row["closed_at"],
+        row["field"],
+        row["assignee"],
+        row["accepted_by"],
+        row["accepted_at"],
+        row["accepted_reason"],
     )
 
 
-def tie_outs(tx: Tx) -> tuple[TieOut, ...]:
+def tie_outs(tx: Tx, *, chosen: Filter = NO_FILTER) -> tuple[TieOut, ...]:
     """Return the last tie-out, one row for each object, system and currency."""
     rows = tx.rows(
         """
         select object, system, nullif(currency, '') as currency, sum(ours_count)::bigint as ours_count,
             sum(theirs_count)::bigint as theirs_count, sum(ours_sum)::bigint as ours_sum,
             sum(theirs_sum)::bigint as theirs_sum, count(*) as groups,
-            bool_and(ours_count = theirs_count and ours_sum = theirs_sum) as agrees
+            bool_and(ours_count = theirs_count and ours_sum = theirs_sum and ours_hash = theirs_hash) as agrees
         from tie_outs
         where run = (select run from runs where kind = 'tie_out' and state = 'done' order by ended_at desc limit 1)
-        group by object, system, nullif(currency, '') order by system, object, 3
-        """
+            and (%(entity)s = '' or legal_entity = %(entity)s) and (%(period)s = '' or period = %(period)s)
+            and (%(system)s = '' or system = %(system)s)
+        group by object, system, nullif(currency, '')
+        order by bool_and(ours_count = theirs_count and ours_sum = theirs_sum and ours_hash = theirs_hash), system, object, 3
+        """,
+        {"entity": chosen.entity, "period": chosen.period, "system": chosen.system},
     )
     found = []
     for row in rows:

@@ -8,6 +8,7 @@ from typing import Any
 
 from trueup import engine
 from trueup.billing.holds import REASONS
+from trueup.reporting import watchdog
 from trueup.reporting.amounts import Amount, sums, together, weight
 from trueup.reporting.disagreements import Proposal, proposals
 from trueup.store.database import Tx
@@ -17,7 +18,7 @@ from trueup.store.database import Tx
 class Work:
     """One kind of work: everything that has the same cause and the same way out.
 
-    area       hold, draft, record, delivery, process, proposal or break
+    area       hold, draft, record, delivery, process, proposal, break or stalled
     code       the cause's stable word
     state      word of the status vocabulary: held, waiting, failed, retrying or differs
     title      what it is, for a person
@@ -88,6 +89,8 @@ BREAKS = {
     "quantity": "Quantity differs",
     "status": "Status differs",
     "date": "Date differs",
+    "timing": "In another month, or on its way",
+    "fx": "In another currency",
     "currency": "Currency differs",
     "rounding": "Rounding differs",
     "tax": "Tax differs",
@@ -109,6 +112,7 @@ def work(tx: Tx) -> list[Work]:
         *_records(tx),
         *_processes(tx),
         *_breaks(tx),
+        *_stalled(tx),
         *_proposals(tx),
     ]
     return sorted(found, key=lambda item: (-weight(item.amounts), _age(item.oldest_at), item.area, item.code))
@@ -351,6 +355,28 @@ def _article(kind: str) -> str:
     return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind.replace('_', ' ')}"
 
 
+def _stalled(tx: Tx) -> list[Work]:
+    groups: dict[str, list[watchdog.Stall]] = {}
+    for one in watchdog.stalled(tx):
+        groups.setdefault(one.kind, []).append(one)
+    return [
+        Work(
+            "stalled",
+            kind,
+            "failed",
+            f"Does not progress: {kind}",
+            f"{found[0].sentence[:1].upper()}{found[0].sentence[1:]}: {found[0].advice}.",
+            len(found),
+            (),
+            0,
+            found[0].since,
+            "Integration engineer",
+            "/flows#stalled",
+        )
+        for kind, found in sorted(groups.items())
+    ]
+
+
 def _breaks(tx: Tx) -> list[Work]:
     rows = tx.rows(
         """
@@ -359,7 +385,7 @@ def _breaks(tx: Tx) -> list[Work]:
             min(b.opened_at) as oldest_at, min(b.repair) as repair
         from breaks b
         left join (select fact, currency, sum(amount) as amount from charges group by fact, currency) c on c.fact = b.gid
-        where b.closed_at is null
+        where b.closed_at is null and b.accepted_at is null
         group by b.class, b.system, b.object, coalesce(c.currency, b.currency) order by b.class, b.system, b.object
         """
     )

@@ -329,12 +329,12 @@ def last_tie_out(tx: Tx) -> Row | None:
 
 
 def breaks(tx: Tx, entity: str, period: str) -> Row:
-    """Return the open breaks of a month of a legal entity: by class, and the money they are about."""
+    """Return the open breaks of a month that nobody accepted: by class, and the money they are about."""
     rows = tx.rows(
         """
         select class, object, system, coalesce(currency, '') as currency, count(*) as count,
             sum(case when currency is null then 0 else abs(amount) end)::bigint as amount
-        from breaks where closed_at is null and legal_entity = %s and period = %s
+        from breaks where closed_at is null and accepted_at is null and legal_entity = %s and period = %s
         group by class, object, system, coalesce(currency, '') order by 1, 2, 3, 4
         """,
         (entity, period),

@@ -29,6 +29,7 @@ from trueup.entrypoints.api import (
     metrics,
     problems,
     process,
+    reconcile,
     subscribers,
     system,
 )
@@ -87,7 +88,20 @@ def create(house: House) -> "Guard":
     return Guard(outer, api)
 
 
-PARTS = (events, subscribers, adjusting, evidence, process, close, documents, experience, labour, metrics, system)
+PARTS = (
+    events,
+    subscribers,
+    adjusting,
+    evidence,
+    process,
+    close,
+    reconcile,
+    documents,
+    experience,
+    labour,
+    metrics,
+    system,
+)
 """Everything the API is made of; fixed paths come before those of objects."""
 
 

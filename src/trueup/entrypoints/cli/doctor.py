@@ -16,6 +16,7 @@ from trueup.governance import ownership
 from trueup.kernel.errors import Trouble
 from trueup.mapping.examples import failures
 from trueup.mapping.file import load as load_mapping
+from trueup.reporting import watchdog
 from trueup.settings import Settings, SettingsError
 from trueup.store import migrate
 from trueup.store.database import Database
@@ -111,14 +112,8 @@ def _database(chosen: Settings) -> Iterator[Finding]:
             f"{len(dead)} failed processes, {engine.unfinished(tx)} under way",
             "trueup status" if dead else "",
         )
-        stuck = tx.value(
-            "select count(*) from inbox where state = 'pending' and received_at < now() - interval '15 minutes'"
-        )
-        yield (
-            "warning" if stuck else "ok",
-            f"{stuck} messages wait for longer than 15 minutes",
-            "trueup up" if stuck else "",
-        )
+        for stall in watchdog.stalled(tx):
+            yield ("problem", f"{stall.sentence}, since {stall.since:%Y-%m-%d %H:%M} UTC", stall.advice)
         waiting = tx.value("select count(*) from inbox where state in ('quarantined', 'waiting')")
         yield (
             "warning" if waiting else "ok",

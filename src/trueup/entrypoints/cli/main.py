@@ -22,12 +22,13 @@ from trueup.entrypoints.cli import (
     metrics,
     prepayments,
     rebuild,
+    reconcile,
     scaffold,
     schedules,
     subscribers,
     taxes,
 )
-from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, OK, answers, leave, say, settings, show, table
+from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, answers, leave, say, settings, show, table
 from trueup.kernel.errors import Broken
 from trueup.kernel.money import from_units
 
@@ -47,6 +48,10 @@ app.command("new")(scaffold.new)
 app.command("metrics")(metrics.metrics)
 app.command("evidence")(rebuild.evidence)
 app.command("rebuild")(rebuild.rebuild)
+app.command("reconcile")(reconcile.reconcile)
+app.command("watch")(reconcile.watch)
+app.add_typer(reconcile.breaks, name="break")
+app.add_typer(reconcile.sign_off, name="sign-off")
 app.add_typer(connectors.connector, name="connector")
 app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")
@@ -97,7 +102,12 @@ def up(
         workers = None
         if only != "web":
             seconds = min((system.poll_seconds for system in chosen.systems.values()), default=60.0)
-            workers = Workers(house, engine.Engine(house.database), poll_seconds=seconds).start()
+            workers = Workers(
+                house,
+                engine.Engine(house.database),
+                poll_seconds=seconds,
+                tie_out_seconds=chosen.tie_out_seconds,
+            ).start()
         try:
             if only == "worker":
                 say("working; stop with Ctrl-C")
@@ -117,6 +127,7 @@ def status(workspace: Workspace = None, as_json: Json = False) -> None:
     """Say what is going on: systems, open work, what needs a person."""
     with answers(as_json):
         from trueup import engine
+        from trueup.reporting import watchdog
         from trueup.reporting import work as works
         from trueup.store import deliveries, inbox
 
@@ -132,6 +143,7 @@ def status(workspace: Workspace = None, as_json: Json = False) -> None:
                     "select system, connector, role, last_ok_at, last_error, calls, errors, paused_until from systems order by system"
                 ),
                 "work": works.work(tx),
+                "stalled": watchdog.stalled(tx),
             }
 
         def human(found: dict[str, Any]) -> None:
@@ -151,6 +163,8 @@ def status(workspace: Workspace = None, as_json: Json = False) -> None:
                 ],
             )
             table("Needs a person", ["what", "count#", "money#", "who"], [_work_row(item) for item in found["work"]])
+            if found["stalled"]:
+                reconcile.say_stalled(found["stalled"])
             say("open work: " + ", ".join(f"{count} {name}" for name, count in found["open"].items()))
             say("next: trueup holds · trueup trace ID · trueup reconcile")
 
@@ -294,27 +308,6 @@ def list_holds(
             )
 
         show(found, as_json, human)
-
-
-@app.command()
-def reconcile(workspace: Workspace = None, as_json: Json = False) -> None:
-    """Read every system whole, compare it with the hub, and name each break; exit 1 when there are any."""
-    with answers(as_json):
-        from trueup.pipeline import reconcile as tie
-
-        house = house_of(workspace)
-        say("reading every system whole")
-        found = tie.tie_out(house, "cli")
-        show(
-            found,
-            as_json,
-            lambda data: table(
-                f"{data['compared']} objects compared, {len(data['breaks'])} breaks",
-                ["class", "object", "system", "what"],
-                [[b["class"], b["object"], b["system"], b["sentence"]] for b in data["breaks"]],
-            ),
-        )
-        raise typer.Exit(DIFFERS if found["breaks"] else OK)
 
 
 @app.command()

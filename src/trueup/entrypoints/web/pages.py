@@ -10,15 +10,25 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from trueup.entrypoints.web import actions, adjusting, billing_run, close, einvoices, evidence, labour, metrics, sign_in
+from trueup.entrypoints.web import (
+    actions,
+    adjusting,
+    billing_run,
+    close,
+    einvoices,
+    evidence,
+    labour,
+    metrics,
+    reconcile,
+    sign_in,
+)
 from trueup.entrypoints.web.refusals import REFUSALS
-from trueup.entrypoints.web.rendering import STATIC, show, titles
+from trueup.entrypoints.web.rendering import STATIC, show
 from trueup.entrypoints.web.spreadsheet import spreadsheet
 from trueup.entrypoints.web.visitor import Money, Work
 from trueup.pipeline.house import House
 from trueup.reporting import (
     billing_desk,
-    compare,
     events,
     executive,
     explain,
@@ -27,6 +37,7 @@ from trueup.reporting import (
     project,
     quarantine,
     trace,
+    watchdog,
     work,
 )
 from trueup.reporting.executive import Executive
@@ -83,6 +94,7 @@ def site(house: House) -> FastAPI:
         close.router,
         labour.router,
         metrics.router,
+        reconcile.router,
         billing_run.router,
         actions.router,
     ):
@@ -228,6 +240,7 @@ def flows_page(desk: Work) -> Response:
             title="Flows",
             cli="trueup status",
             page=flows.flows(tx),
+            stalled=watchdog.stalled(tx),
             limits={name: system.connector.manifest.limits for name, system in desk.house.systems.items()},
             links=FLOW_LINKS if desk.can("money:read") else {},
         )
@@ -261,28 +274,6 @@ def record_page(desk: Work, identifier: str) -> Response:
             it=it,
             money_fields=MONEY_FIELDS,
             currency=next((field.value for field in it.fields if field.name == "currency"), None),
-        )
-
-
-@router.get("/compare")
-def compare_page(desk: Money, csv: Csv = "") -> Response:
-    """Show the systems side by side."""
-    named = titles(desk.house)
-    by_role = {role: [named[one.name] for one in desk.house.with_role(role)] for role in ("crm", "psa", "erp")}
-    with desk.reading() as tx:
-        page = compare.compare(tx, cost=desk.can("cost:read"))
-        if csv:
-            return spreadsheet("breaks", page.breaks) if csv == "breaks" else spreadsheet("deals", page.deals)
-        return show(
-            desk,
-            tx,
-            "compare.html",
-            here="compare",
-            title="Compare",
-            cli="trueup reconcile",
-            page=page,
-            differing=sum(bool(row.differences) for row in page.deals),
-            names={role: ", ".join(found) or role.upper() for role, found in by_role.items()},
         )
 
 

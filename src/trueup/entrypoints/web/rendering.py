@@ -56,6 +56,13 @@ DONE: Mapping[str, str] = {
     "accepted": "accepted, with your name and reason kept. Close again to go on.",
     "proposed": "asked, with your reason kept. Another person approves it.",
     "reopened": "reopened; its snapshot is kept, and closing it again shows what differs.",
+    "assigned": "given, and the break says so.",
+    "noted": "kept with the break.",
+    "accepted_break": "accepted, with your name and reason kept; that ends when the difference becomes another one.",
+    "repairing": "under way. The break ends with the tie-out that finds both sides the same.",
+    "prepared": "prepared. Another person signs it.",
+    "signed": "signed off, with both names and the hash of what was signed.",
+    "unsigned": "reopened; what was signed, by whom and why it was reopened is kept.",
     "restarted": "queued again; remembered steps are not done twice.",
 }
 """What an action says when it is done, after the number of things."""
