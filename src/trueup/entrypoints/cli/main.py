@@ -21,6 +21,7 @@ from trueup.entrypoints.cli import (
     metrics,
     prepayments,
     rebuild,
+    rigs,
     scaffold,
     schedules,
     taxes,
@@ -45,6 +46,8 @@ app.command("new")(scaffold.new)
 app.command("metrics")(metrics.metrics)
 app.command("evidence")(rebuild.evidence)
 app.command("rebuild")(rebuild.rebuild)
+app.command("sim")(rigs.sim)
+app.command("crash")(rigs.crash)
 app.add_typer(connectors.connector, name="connector")
 app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")
