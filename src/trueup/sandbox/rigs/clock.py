@@ -29,6 +29,19 @@ def prepare(url: str) -> None:
     migrate.migrate(url)
 
 
+def steady(tx: Tx) -> None:
+    """Let nobody sweep or measure our tables: where a row lies and which plan is chosen then follow from what was done."""
+    tx.run(
+        """
+        do $$ declare one record; begin
+            for one in select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname = 'public' loop
+                execute 'alter table ' || one.name || ' set (autovacuum_enabled = false)';
+            end loop;
+        end $$
+        """
+    )
+
+
 def _make(tx: Tx) -> None:
     tx.run("create schema rig")
     tx.run("create sequence rig.clock")
@@ -43,14 +56,14 @@ def _make(tx: Tx) -> None:
         """
         create function rig.wipe() returns void language plpgsql as
         $$
-        declare one record; filled boolean;
+        declare one record; filled boolean; names text[] := '{}';
         begin
-            set local session_replication_role = replica;
             for one in select format('%I.%I', schemaname, tablename) as name from pg_tables
-                       where schemaname = 'public' and tablename <> 'alembic_version' loop
+                       where schemaname = 'public' and tablename <> 'alembic_version' order by 1 loop
                 execute 'select exists (select from ' || one.name || ')' into filled;
-                if filled then execute 'delete from ' || one.name; end if;
+                if filled then names := names || one.name::text; end if;
             end loop;
+            if names <> '{}' then execute 'truncate ' || array_to_string(names, ', ') || ' cascade'; end if;
             for one in select format('%I.%I', schemaname, sequencename) as name from pg_sequences
                        where schemaname = 'public' and last_value is not null loop
                 perform setval(one.name::regclass, 1, false);

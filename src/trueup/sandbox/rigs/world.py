@@ -626,6 +626,8 @@ class Stage:
         self.database = Watched(url, size=3)
         self.database.open()
         clock.careless(self.database, 3)
+        with self.database.transaction() as tx:
+            clock.steady(tx)
         self.houses: dict[tuple[str, ...], House] = {}
         self.pool = Inline(1)
 
