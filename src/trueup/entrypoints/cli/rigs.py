@@ -1,5 +1,6 @@
 """`trueup sim`, `trueup crash`, `trueup rig`, `trueup mutants`, `trueup promises`: try to break the promises, and say how it went."""
 
+import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -165,3 +166,92 @@ def _crash(figures: dict[str, Any]) -> None:
     for one in figures["handlers"]:
         for problem in one["problems"][:MOST_SHOWN]:
             say(f"{one['handler']}: {problem}")
+
+
+def rig(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long.")] = 20.0,
+    seed: Annotated[int, typer.Option(min=0, help="The first firm.")] = 1,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Where firms live and logs stay; a passing one if not given.")
+    ] = None,
+    record: Record = None,
+    as_json: Json = False,
+) -> None:
+    """Run the hub in real processes, and kill workers, web and database while a firm lives its months."""
+    with answers(as_json), tempfile.TemporaryDirectory(prefix="trueup-rig-") as passing:
+        from trueup.entrypoints import logs
+        from trueup.entrypoints import rig as black_box
+        from trueup.sandbox.rigs import results
+
+        logs.configure()
+        logging.getLogger("psycopg").setLevel(logging.ERROR)  # a killed database is what we are here for
+        figures = results.stamped(black_box.run(folder or Path(passing), minutes, seed, say))
+        if record:
+            results.record(record, "rig", figures)
+        show(figures, as_json, _rig)
+        raise typer.Exit(OK if not figures["failures"] else DIFFERS)
+
+
+def _rig(figures: dict[str, Any]) -> None:
+    rows = [[name, figures[name]] for name in ("minutes", "firms", "stages", "acknowledged", "failures")]
+    rows += [[f"{name} killed or stopped", times] for name, times in figures["killed"].items()]
+    rows += [[f"network: {name}", times] for name, times in figures["network"].items()]
+    table(f"The rig at {figures['commit']}", ["figure", "#"], rows)
+    for violation in figures["violations"][:MOST_SHOWN]:
+        say(violation)
+
+
+def readers(
+    rows: Annotated[int, typer.Option(min=8, help="How many events are told.")] = 3000,
+    seed: Annotated[int, typer.Option(min=0, help="When writers hold their transactions.")] = 1,
+    url: Url = "",
+    record: Record = None,
+    as_json: Json = False,
+) -> None:
+    """Let eight writers commit out of order, and read behind them: nothing may be skipped."""
+    with (
+        answers(as_json),
+        tempfile.TemporaryDirectory(prefix="trueup-rig-") as folder,
+        _database(url, Path(folder)) as place,
+    ):
+        from trueup.sandbox.rigs import readers as reading
+        from trueup.sandbox.rigs import results
+
+        _end(results.stamped(reading.skipped(place, rows, seed)), "readers", record, as_json)
+
+
+def killdb(
+    cycles: Annotated[int, typer.Option(min=1, help="How often the server is killed.")] = 25,
+    seed: Annotated[int, typer.Option(min=0, help="When it is killed.")] = 1,
+    record: Record = None,
+    as_json: Json = False,
+) -> None:
+    """Kill the database's first process under six writers: what was acknowledged must be there."""
+    with answers(as_json), tempfile.TemporaryDirectory(prefix="trueup-rig-") as folder:
+        from trueup.entrypoints import killed_database
+        from trueup.sandbox.rigs import results
+        from trueup.store import embedded
+
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
+        place = Path(folder) / "database"
+        try:
+            figures = results.stamped(killed_database.killed(place, cycles, seed))
+        finally:
+            embedded.destroy(place)
+        _end(figures, "killdb", record, as_json)
+
+
+def _end(figures: dict[str, Any], name: str, record: Path | None, as_json: bool) -> None:
+    """Keep and show the figures of a rig that is one number, and end with its exit code."""
+    from trueup.sandbox.rigs import results
+
+    if record:
+        results.record(record, name, figures)
+    show(
+        figures,
+        as_json,
+        lambda found: table(name, ["figure", "value"], [[key, found[key]] for key in found if key != "problems"]),
+    )
+    for problem in figures["problems"][:MOST_SHOWN]:
+        say(problem)
+    raise typer.Exit(OK if not figures["failures"] else DIFFERS)
