@@ -323,9 +323,9 @@ class OfWebhooks(Judge):
         problems += oracles.lost({name: hashlib.sha256(body_of(name)).hexdigest() for name in self.names}, self._kept())
         with self.house.database.transaction() as tx:
             rows = tx.rows(
-                "select external_id, count(*) as n from inbox where state = 'pending' group by 1 having count(*) <> 1"
+                "select external_id, count(*) as n from inbox where state = 'pending' and due_at <= now() group by 1 having count(*) <> 1"
             )
-            once = int(tx.value("select count(*) from inbox where state = 'pending'"))
+            once = int(tx.value("select count(*) from inbox where state = 'pending' and due_at <= now()"))
         problems += [f"{row['external_id']} is work {row['n']} times" for row in rows]
         return problems + ([] if once == len(self.names) else [f"{len(self.names)} calls came and {once} are work"])
 

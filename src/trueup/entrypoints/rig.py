@@ -44,6 +44,7 @@ Found = TypeVar("Found")
 PROGRAM = [sys.executable, "-c", "from trueup.entrypoints.cli.main import main; main()"]
 MONTHS = ("august", "september", "october")
 WORKERS = 2
+LAST = "october_posted"
 QUIET_LOOKS = 3
 MOST_TOLD = 5
 REST_SECONDS = 420.0
@@ -235,11 +236,9 @@ class Rig:
 
         def look() -> list[str]:
             with self.database.transaction() as tx:
-                held = books(tx)
-                if not truth["books"]["metrics"]:  # the oracle works them out when the last month is closed
-                    held["metrics"] = {}
-                seen = [f"books.{line}" for line in compare(filled(truth["books"]), filled(held))]
-                return seen + self._ledgers(tx)
+                if stage != LAST:  # in the middle of the story the books have parts the oracle has not worked out
+                    return self._ledgers(tx)
+                return [f"books.{line}" for line in compare(truth["books"], books(tx))] + self._ledgers(tx)
 
         return found + self._patiently(look)
 
@@ -338,18 +337,6 @@ class Rig:
         with suppress(Trouble, OSError):
             self.control.stop()
         embedded.destroy(self.settings.home)
-
-
-def filled(value: Any) -> Any:
-    """Return books without their empty parts: in the middle of the story one side names them, the other does not.
-
-    >>> filled({"a": {}, "b": {"c": [], "d": 0}})
-    {'b': {'d': 0}}
-    """
-    if not isinstance(value, dict):
-        return value
-    inner = {name: filled(item) for name, item in value.items()}
-    return {name: item for name, item in inner.items() if item not in ({}, [])}
 
 
 def _free_port() -> int:

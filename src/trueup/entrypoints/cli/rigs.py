@@ -38,6 +38,9 @@ def _database(url: str, folder: Path) -> Iterator[str]:
 def sim(
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="The first seed; with --seeds 1 the only one.")] = 0,
+    first: Annotated[
+        bool, typer.Option("--first", help="Stop at the first seed that fails, and do not shorten it.")
+    ] = False,
     url: Url = "",
     record: Record = None,
     as_json: Json = False,
@@ -68,11 +71,13 @@ def sim(
                 if outcome.violations:
                     say(f"seed {number}: {outcome.violations[0]}")
                     short = script
-                    if len(failed) < MOST_SHOWN:
+                    if len(failed) < MOST_SHOWN and not first:
                         short = scripts.shortest(script, lambda one: bool(stage.run(one, number, knobs).violations))  # noqa: B023
                     again = stage.run(short, number, knobs)
                     failed.append({"seed": number, "violations": again.violations, "history": short, "faults": knobs.faults,
                                    "books": knobs.books, "crashes": knobs.crashes})  # fmt: skip
+                    if first:
+                        break
                 elif number % 100 == 99:
                     say(
                         f"{number - seed + 1} seeds, {len(failed)} failed, {(number - seed + 1) / (time.monotonic() - began):.1f}/s"
@@ -255,3 +260,35 @@ def _end(figures: dict[str, Any], name: str, record: Path | None, as_json: bool)
     for problem in figures["problems"][:MOST_SHOWN]:
         say(problem)
     raise typer.Exit(OK if not figures["failures"] else DIFFERS)
+
+
+def mutants(
+    only: Annotated[str, typer.Option(help="Only those whose name begins so; all when not given.")] = "",
+    sample: Annotated[bool, typer.Option("--sample", help="Only the few that are part of the tests.")] = False,
+    record: Record = None,
+    as_json: Json = False,
+) -> None:
+    """Plant bugs into a copy of the code, the layers that would hide them switched off: a rig must notice each."""
+    with answers(as_json), tempfile.TemporaryDirectory(prefix="trueup-mutants-") as folder:
+        from trueup.sandbox.rigs import mutants as planting
+        from trueup.sandbox.rigs import results
+
+        ledger = planting.load()
+        found = []
+        for mutant in ledger.mutants:
+            if not mutant.id.startswith(only) or (sample and not mutant.sample):
+                continue
+            found.append(planting.tried(mutant, Path(folder) / mutant.id))
+            say(f"{found[-1].id}: {found[-1].verdict} in {found[-1].seconds:.0f} s: {found[-1].said}")
+        figures = results.stamped(planting.figures(found, ledger.unplanted))
+        if record:
+            results.record(record, "mutants", figures)
+        show(figures, as_json, _mutants)
+        raise typer.Exit(OK if not figures["failures"] else DIFFERS)
+
+
+def _mutants(figures: dict[str, Any]) -> None:
+    rows = [[one["id"], one["promise"], one["kills"], one["verdict"], one["seconds"]] for one in figures["table"]]
+    table(f"Planted bugs at {figures['commit']}", ["bug", "promise", "stands for", "verdict", "#seconds"], rows)
+    for survivor in figures["survivors"]:
+        say(f"not caught: {survivor}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from trueup.sandbox.rigs.world import BOOKS, FAULTS, INTENSITY, WEBHOOKS, Act, Knobs
 
 ACTS: dict[str, int] = {
-    "worker": 5, "account": 6, "time": 10, "approve": 3, "hostile": 1, "delete": 1, "restore": 1, "merge": 1,
+    "worker": 5, "account": 6, "time": 10, "approve": 3, "reapprove": 2, "hostile": 1, "delete": 1, "restore": 1, "merge": 1,
     "human_edit": 1, "close_period": 1, "drift": 1, "outage": 1, "clock_jump": 1, "die": 2, "resend": 1, "replay": 1,
     "wait": 10,
 }  # fmt: skip
