@@ -1,8 +1,12 @@
 """`trueup sim`, `trueup crash`, `trueup rig`, `trueup mutants`, `trueup promises`: try to break the promises, and say how it went."""
 
+import json
 import logging
+import subprocess
+import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from trueup.entrypoints.cli.output import DIFFERS, OK, USAGE, answers, leave, say, show, table
+from trueup.kernel.errors import Broken
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Record = Annotated[Path | None, typer.Option("--record", help="Put the figures into this file of results.")]
@@ -41,70 +46,110 @@ def sim(
     first: Annotated[
         bool, typer.Option("--first", help="Stop at the first seed that fails, and do not shorten it.")
     ] = False,
+    minutes: Annotated[float, typer.Option(help="Begin no seed after so many minutes.")] = 24 * 60.0,
+    jobs: Annotated[int, typer.Option(min=1, help="How many processes share the seeds, each over a database.")] = 1,
     url: Url = "",
     record: Record = None,
     as_json: Json = False,
 ) -> None:
     """Simulate: a virtual clock, invented vendors with every fault, dying workers; one seed is one run, exactly."""
-    with (
-        answers(as_json),
-        tempfile.TemporaryDirectory(prefix="trueup-sim-") as folder,
-        _database(url, Path(folder)) as place,
-    ):
-        from trueup.sandbox.rigs import results, scripts
+    with answers(as_json):
+        from trueup.sandbox.rigs import results
+
+        if jobs > 1:
+            parts = _shared_out(seeds, seed, minutes, jobs)
+        else:
+            parts = [_simulated(seeds, seed, minutes, first, url)]
+        figures = results.stamped(_together(parts))
+        if record:
+            results.record(record, "sim", figures)
+        show(figures, as_json, _sim)
+        raise typer.Exit(OK if not figures["failures"] and figures["same_seed_same_run"] else DIFFERS)
+
+
+def _simulated(seeds: int, seed: int, minutes: float, first: bool, url: str) -> dict[str, Any]:
+    """Run seeds in this process; return the figures."""
+    with tempfile.TemporaryDirectory(prefix="trueup-sim-") as folder, _database(url, Path(folder)) as place:
+        from trueup.sandbox.rigs import scripts
         from trueup.sandbox.rigs.world import Stage
 
         stage = Stage(place)
         began = time.monotonic()
-        met: dict[str, int] = {}
-        hours = transactions = events = 0.0
+        met: Counter[str] = Counter()
+        sums: Counter[str] = Counter()
+        hours = 0.0
         failed: list[dict[str, Any]] = []
         try:
             for number in range(seed, seed + seeds):
+                if time.monotonic() - began > minutes * 60:
+                    break
                 script, knobs = scripts.draw(number)
                 outcome = stage.run(script, number, knobs)
-                events += len(script)
+                sums.update(seeds=1, acts=len(script), transactions=outcome.transactions)
                 hours += outcome.hours
-                transactions += outcome.transactions
-                for name, times in outcome.met.items():
-                    met[name] = met.get(name, 0) + times
+                met.update(outcome.met)
                 if outcome.violations:
                     say(f"seed {number}: {outcome.violations[0]}")
-                    short = script
-                    if len(failed) < MOST_SHOWN and not first:
-                        short = scripts.shortest(script, lambda one: bool(stage.run(one, number, knobs).violations))  # noqa: B023
-                    again = stage.run(short, number, knobs)
-                    failed.append({"seed": number, "violations": again.violations, "history": short, "faults": knobs.faults,
-                                   "books": knobs.books, "crashes": knobs.crashes})  # fmt: skip
+                    failed.append(_failure(stage, number, shorten=not first and len(failed) < MOST_SHOWN))
                     if first:
                         break
-                elif number % 100 == 99:
-                    say(
-                        f"{number - seed + 1} seeds, {len(failed)} failed, {(number - seed + 1) / (time.monotonic() - began):.1f}/s"
-                    )
-            same = _twice(stage, seed)
+                elif sums["seeds"] % 100 == 0:
+                    each = sums["seeds"] / (time.monotonic() - began)
+                    say(f"{sums['seeds']} seeds, {len(failed)} failed, {each:.1f}/s")
+            script, knobs = scripts.draw(seed)
+            same = stage.run(script, seed, knobs).log == stage.run(script, seed, knobs).log
         finally:
             stage.close()
-        seconds = time.monotonic() - began
-        figures = results.stamped(
-            {
-                "seed": seed, "seeds": seeds, "failures": len(failed), "violations": failed[:MOST_SHOWN], "acts": int(events),
-                "simulated_hours": round(hours), "transactions": int(transactions), "seconds": round(seconds, 1),
-                "seeds_per_second": round(seeds / seconds, 1), "met": dict(sorted(met.items())), "same_seed_same_run": same,
-            }
-        )  # fmt: skip
-        if record:
-            results.record(record, "sim", figures)
-        show(figures, as_json, _sim)
-        raise typer.Exit(OK if not failed and same else DIFFERS)
+        return {
+            "seed": seed, "seeds": sums["seeds"], "failures": len(failed), "violations": failed, "acts": sums["acts"],
+            "simulated_hours": round(hours), "transactions": sums["transactions"], "met": dict(met),
+            "seconds": round(time.monotonic() - began, 1), "same_seed_same_run": same,
+        }  # fmt: skip
 
 
-def _twice(stage: Any, seed: int) -> bool:
-    """Say whether one seed played twice gives one history."""
+def _failure(stage: Any, seed: int, *, shorten: bool) -> dict[str, Any]:
+    """Return a seed that broke a promise, with the shortest history found that still does."""
     from trueup.sandbox.rigs import scripts
 
     script, knobs = scripts.draw(seed)
-    return bool(stage.run(script, seed, knobs).log == stage.run(script, seed, knobs).log)
+    if shorten:
+        script = scripts.shortest(script, lambda one: bool(stage.run(one, seed, knobs).violations))
+    found = stage.run(script, seed, knobs)
+    return {"seed": seed, "violations": found.violations[:MOST_SHOWN], "history": script, "faults": knobs.faults,
+            "books": knobs.books, "crashes": knobs.crashes}  # fmt: skip
+
+
+def _shared_out(seeds: int, seed: int, minutes: float, jobs: int) -> list[dict[str, Any]]:
+    """Let processes of their own run a part of the seeds each; return their figures."""
+    size = -(-seeds // jobs)
+    running = []
+    for start in range(seed, seed + seeds, size):
+        count = min(size, seed + seeds - start)
+        words = ["sim", "--seeds", str(count), "--seed", str(start), "--minutes", str(minutes), "--json"]
+        program = "from trueup.entrypoints.cli.main import main; main()"
+        running.append(subprocess.Popen([sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True))
+    parts = []
+    for one in running:
+        said, _ = one.communicate()
+        if one.returncode not in (OK, DIFFERS):
+            raise Broken(f"a process of the simulation ended with {one.returncode}")
+        parts.append(json.loads(said))
+    return parts
+
+
+def _together(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the figures of several processes as one run's."""
+    sums: Counter[str] = Counter()
+    met: Counter[str] = Counter()
+    for part in parts:
+        sums.update({name: part[name] for name in ("seeds", "failures", "acts", "simulated_hours", "transactions")})
+        met.update(part["met"])
+    seconds = max(part["seconds"] for part in parts)
+    return {
+        "seed": parts[0]["seed"], **sums, "violations": [one for part in parts for one in part["violations"]][:MOST_SHOWN],
+        "met": dict(sorted(met.items())), "seconds": seconds, "seeds_per_second": round(sums["seeds"] / seconds, 1),
+        "same_seed_same_run": all(part["same_seed_same_run"] for part in parts),
+    }  # fmt: skip
 
 
 def _sim(figures: dict[str, Any]) -> None:
@@ -149,6 +194,8 @@ def crash(
                     "problems": one.problems[:50], "failures": len(one.problems), "seconds": round(one.seconds, 1),
                 }
             )  # fmt: skip
+            if record:
+                results.record(record, f"crash {name}", results.stamped(found[-1]))
         figures = results.stamped(
             {
                 "handlers": found,
@@ -156,8 +203,6 @@ def crash(
                 "failures": sum(one["failures"] for one in found),
             }
         )
-        if record:
-            results.record(record, "crash", figures)
         show(figures, as_json, _crash)
         raise typer.Exit(OK if not figures["failures"] else DIFFERS)
 
@@ -292,3 +337,22 @@ def _mutants(figures: dict[str, Any]) -> None:
     table(f"Planted bugs at {figures['commit']}", ["bug", "promise", "stands for", "verdict", "#seconds"], rows)
     for survivor in figures["survivors"]:
         say(f"not caught: {survivor}")
+
+
+def promises(
+    file: Annotated[Path, typer.Option("--record", help="The results of the rigs.")] = Path("tests/chaos/results.json"),
+    page: Annotated[Path, typer.Option(help="Where the page is written.")] = Path("PROMISES.md"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; say whether the page fits the results.")
+    ] = False,
+) -> None:
+    """Write the page of promises from what the rigs have found."""
+    from trueup.sandbox.rigs import promises as promised
+    from trueup.sandbox.rigs import results
+
+    text = promised.page(results.read(file))
+    if check:
+        fits = page.exists() and page.read_text("utf-8") == text
+        say(f"{page.name}: {'fresh' if fits else 'does not fit the results; run `trueup promises`'}")
+        raise typer.Exit(OK if fits else DIFFERS)
+    page.write_text(text, "utf-8")

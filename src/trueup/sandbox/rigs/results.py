@@ -9,8 +9,6 @@ from typing import Any
 from trueup import __version__
 from trueup.kernel import clock
 
-RECORD = Path("tests") / "chaos" / "results.json"
-
 
 def commit() -> str:
     """Return the commit of the code that runs, with a plus when files differ from it; the version where there is no git."""
