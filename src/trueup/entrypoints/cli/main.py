@@ -23,6 +23,7 @@ from trueup.entrypoints.cli import (
     prepayments,
     rebuild,
     reconcile,
+    rigs,
     scaffold,
     schedules,
     subscribers,
@@ -52,6 +53,13 @@ app.command("reconcile")(reconcile.reconcile)
 app.command("watch")(reconcile.watch)
 app.add_typer(reconcile.breaks, name="break")
 app.add_typer(reconcile.sign_off, name="sign-off")
+app.command("sim")(rigs.sim)
+app.command("crash")(rigs.crash)
+app.command("rig")(rigs.rig)
+app.command("mutants")(rigs.mutants)
+app.command("readers")(rigs.readers)
+app.command("killdb")(rigs.killdb)
+app.command("promises")(rigs.promises)
 app.add_typer(connectors.connector, name="connector")
 app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")

@@ -1,0 +1,1 @@
+"""Three rigs that try to break the promises: simulation, crash enumeration, real processes; one set of oracles."""

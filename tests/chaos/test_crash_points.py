@@ -1,0 +1,15 @@
+"""SIGKILL at a sample of the lines of every acknowledging handler and of the delivery step; `trueup crash` takes them all."""
+
+import pytest
+
+from trueup.entrypoints import crash_subjects
+
+POINTS = 12
+
+
+@pytest.mark.parametrize("handler", crash_subjects.HANDLERS)
+def test_a_handler_may_die_at_any_line(database_url, tmp_path, handler):
+    found = crash_subjects.enumerated(handler, database_url, tmp_path, most=POINTS)
+    assert found.problems == []
+    assert found.points >= POINTS - 2
+    assert found.lines > 200
