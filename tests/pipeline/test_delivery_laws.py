@@ -93,10 +93,15 @@ class Effects(RuleBasedStateMachine):
             with self.database.transaction() as tx:
                 deliver._settle(tx, self.house, self.system, claimed, results)
 
-    @rule(worker=st.sampled_from(WORKERS), fault=FAULTS, late=st.floats(0.1, LATEST))
-    def hand(self, worker, fault, late):
-        """It does all three, some seconds after it did something the last time."""
-        self.time(LAG + 1)
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        fault=FAULTS,
+        late=st.floats(0.1, LATEST),
+        seconds=st.sampled_from([1.0, 4.0, LAG + 1, LATEST, LATEST + LAG + 1]),
+    )
+    def hand(self, worker, fault, late, seconds):
+        """It does all three, some time after it did something the last time."""
+        self.time(seconds)
         self.claim(worker)
         self.call(worker, fault, late)
         self.settle(worker)
@@ -174,6 +179,10 @@ class Effects(RuleBasedStateMachine):
                 assert {row["external_id"] for row in rows if row["gid"] == gid} == {there.id}
                 assert there.value == self.asked[gid], (self.books.journal, rows)
 
+    def made(self):
+        """Return how many documents there are of the first object."""
+        return len(self.books.of("cus_one"))
+
     def ended(self):
         if self.books.coming:
             return False  # a read-back is later than what can come late: `settling.wrong` sees to it
@@ -199,3 +208,71 @@ def test_an_effect_happens_once_whatever_breaks_off_crashes_freezes_or_comes_lat
             print_blob=True,
         ),
     )
+
+
+# --- schedules that somebody thought of -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(database):
+    """Effects of class C, the first one asked for."""
+    made = type("Effects", (Effects,), {"database": database, "dedupe": "C"})()
+    made.begin()
+    return made
+
+
+def healed(machine):
+    machine.teardown()
+    assert machine.made() == 1
+
+
+def test_a_worker_that_was_frozen_past_its_lease_sends_nothing_when_it_wakes(machine):
+    machine.claim("one")
+    machine.time(LEASE + 1)
+    machine.hand("two", "", 1.0, 1.0)
+    machine.hand("two", "", 1.0, LATEST + LAG + 1)
+    machine.hand("two", "", 1.0, 1.0)
+    assert machine.made() == 1, "another has made it, after the cool-down"
+    machine.call("one", "", 1.0)
+    assert machine.made() == 1
+    machine.settle("one")
+    healed(machine)
+
+
+def test_a_worker_that_sent_at_the_very_end_of_its_lease_is_given_the_whole_cool_down(machine):
+    machine.claim("one")
+    machine.time(LEASE - settling.attempt_seconds(TIMEOUT) - 1)
+    machine.call("one", "late", LATEST)
+    machine.time(settling.attempt_seconds(TIMEOUT) + 2)
+    for _ in range(4):
+        machine.hand("two", "", 1.0, 1.0)
+    assert machine.made() == 0, "nobody made it anew: what was sent last can still come"
+    healed(machine)
+
+
+def test_silence_is_counted_from_the_last_call_and_not_from_the_first(machine):
+    machine.hand("one", "busy", 1.0, 1.0)
+    machine.hand("one", "late", LATEST, LATEST + LAG + 1)
+    for _ in range(3):
+        machine.hand("one", "", 1.0, LAG + 1)
+    assert machine.made() == 0
+    healed(machine)
+
+
+def test_what_has_come_and_is_not_shown_yet_is_not_made_again(machine):
+    machine.hand("one", "late", LATEST, 1.0)
+    machine.time(LATEST + 1)
+    for _ in range(3):
+        machine.hand("one", "", 1.0, 1.0)
+    assert machine.made() == 1
+    healed(machine)
+
+
+def test_while_nobody_knows_whether_the_first_landed_the_second_is_not_sent(machine):
+    machine.ask("cus_one")
+    machine.hand("one", "late", LATEST / 2, 1.0)
+    machine.hand("one", "", 1.0, 1.0)
+    machine.hand("two", "", 1.0, 1.0)
+    assert machine.books.journal == []
+    healed(machine)
+    assert machine.books.journal == [("cus_one", 1), ("cus_one", 2)]
