@@ -23,7 +23,8 @@ CALM_SECONDS = 0.4
 POLL_SECONDS = 2.0
 OPEN = """
     select (select count(*) from inbox where state = 'pending')
-        + (select count(*) from deliveries where state in ('planned', 'due', 'sending', 'unknown'))
+        + (select count(*) from deliveries
+            where state in ('planned', 'due', 'sending', 'unknown', 'landed', 'processing'))
         + (select count(*) from dbos.workflow_status where status in ('ENQUEUED', 'PENDING', 'DELAYED'))
 """
 

@@ -26,6 +26,7 @@ from trueup.governance import ownership
 from trueup.kernel.ids import PREFIXES
 from trueup.mapping.file import load as load_mapping
 from trueup.mapping.verbs import VERBS
+from trueup.model.delivery import STATES, STEPS
 from trueup.model.events import CATALOGUE, type_name
 from trueup.model.kinds import KINDS
 from trueup.processes.undo import WITHDRAWN
@@ -79,6 +80,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "holds.md", holds()
     yield "metrics.md", metrics()
     yield "processes.md", processes()
+    yield "deliveries.md", deliveries()
     yield "cli.md", commands()
     yield "api.md", routes()
     yield "errors.md", problems()
@@ -121,6 +123,7 @@ def index() -> str:
         ("[Holds](holds.md)", "why something may not be billed yet, and who removes the reason"),
         ("[Metrics](metrics.md)", "the figures on the pages, each with definition and formula"),
         ("[Processes](processes.md)", "what starts, what waits, what comes out"),
+        ("[Deliveries](deliveries.md)", "the states of a write to another system, and which may follow which"),
         ("[Command line](cli.md)", "commands, options, exit codes"),
         ("[API](api.md)", "routes and scopes; `/v1/openapi.json` is the machine's copy"),
         ("[Problems](errors.md)", "what the API answers when it refuses"),
@@ -350,6 +353,19 @@ def processes() -> str:
     return page("Processes", start, *(f"## {name}\n\n{_process(text)}" for name, text in told))
 
 
+def deliveries() -> str:
+    """List the states of a delivery and the steps between them."""
+    start = (
+        "A write to another system is a row before it is a call. The database refuses every step that is not in this "
+        "table; [the effect ledger](../explanation/idempotency.md) says why they are as they are."
+    )
+    rows = [
+        (f"`{state}`", means, ", ".join(f"`{after}`" for after in STEPS[state]) or "nothing: it has ended")
+        for state, means in STATES.items()
+    ]
+    return page("Deliveries", start, table(("state", "means", "may become"), rows))
+
+
 def _process(text: str) -> str:
     lines = text.strip().split("\n")
     rows: list[list[str]] = []
@@ -526,7 +542,7 @@ def connector(name: str) -> str:
         for o, read in sorted(manifest.reads.items(), key=lambda item: (item[1].order, item[0]))
     ]
     writes = [
-        (f"`{o}`", f"`{write.kind}`", f"{write.dedupe}: {DEDUPE[write.dedupe]}", *_mapped(outward.get(o)))
+        (f"`{o}`", f"`{write.kind}`", f"{write.dedupe}: {DEDUPE[write.dedupe]}{_way(write)}", *_mapped(outward.get(o)))
         for o, write in manifest.writes.items()
     ]
     refusals = [(f"`{c}`", r.kind, r.meaning, r.advice) for c, r in manifest.refusals.items()]
@@ -548,6 +564,13 @@ def connector(name: str) -> str:
     parts += ["## Refusals", table(("code", "kind", "meaning", "what to do"), refusals)] if refusals else []
     parts += ["## Sources", "\n".join(f"- {source}" for source in manifest.sources)] if manifest.sources else []
     return page(manifest.title, *parts)
+
+
+def _way(write: Any) -> str:
+    """Say how a write is made, where it is not simply made while we wait."""
+    late = f"; looked for until {write.cool_down:g} s after silence" if write.dedupe in ("B", "C") else ""
+    job = f"; as a job from {write.async_from_lines} lines on" if write.mode == "async" else ""
+    return late + job + ("; not read back" if write.read_back_minutes is None else "")
 
 
 def _mapped(found: Any) -> tuple[str, str]:

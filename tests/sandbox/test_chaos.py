@@ -88,3 +88,14 @@ def test_a_forced_fault_can_be_taken_back():
     assert chaos.fate("acme", "POST", "/x").fault == ""
     with pytest.raises(ValueError, match="cannot be forced"):
         chaos.force("acme", "dup")
+
+
+def test_all_faults_bring_no_older_values_back_unless_they_are_asked_for_by_name():
+    assert "late" not in Chaos(1, ["all"]).profiles
+    chaos = Chaos(5, ["late", "after", "before"])
+    assert chaos.profiles == {"late", "unk", "before"}
+    fates = [chaos.fate("acme", "POST", f"/{number}") for number in range(400)]
+    assert {fate.fault for fate in fates} == {"", "late", "unk", "before"}
+    assert all((fate.late_seconds > 0) is (fate.fault == "late") for fate in fates)
+    reads = [chaos.fate("acme", "GET", f"/{number}") for number in range(400)]
+    assert {fate.fault for fate in reads} == {""}

@@ -180,6 +180,33 @@ def test_a_broken_connection_is_unsettled_and_the_write_is_there(acme, client, m
     assert acme.control.writes()["acme"] == {"PUT /api/things/lost": 1}
 
 
+@pytest.mark.parametrize(("fault", "comes"), [("before", False), ("late", True)])
+def test_a_connection_that_breaks_first_leaves_nothing_and_one_that_is_served_late_leaves_it_later(
+    acme, client, fault, comes
+):
+    acme.stage("acme").fault(fault, late_seconds=0.4)
+    with pytest.raises(Unsettled):
+        put(client, "lost")
+    assert client.get("thing", "lost") is None
+    ends = time.monotonic() + 5
+    while acme.host.late() and time.monotonic() < ends:
+        time.sleep(0.02)
+    assert (client.get("thing", "lost") is not None) is comes
+    assert acme.control.writes()["acme"] == ({"PUT /api/things/lost": 1} if comes else {})
+
+
+def test_a_sandbox_that_ends_takes_its_late_writes_with_it(tmp_path):
+    with host.running(tmp_path, systems=["acme"], extra=[CONNECTORS]) as sandbox:
+        connector = sandbox.host.connectors["acme"]
+        made = connector.client(connector.manifest, sandbox.connection("acme"))
+        sandbox.stage("acme").fault("late", late_seconds=60.0)
+        with pytest.raises(Unsettled):
+            put(made, "lost")
+        made.close()
+        assert sandbox.host.late() == 1
+    assert sandbox.host.late() == 0
+
+
 def test_what_a_person_does_in_the_same_process_is_announced_too(acme):
     with listening() as inbox:
         acme.control.hub(inbox.url)

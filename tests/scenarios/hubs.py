@@ -184,7 +184,8 @@ class Site:
         found = self.row(
             """
             select (select count(*) from inbox where state = 'pending') as messages,
-                (select count(*) from deliveries where state in ('planned', 'due', 'sending', 'unknown')) as deliveries,
+                (select count(*) from deliveries
+                    where state in ('planned', 'due', 'sending', 'unknown', 'landed', 'processing')) as deliveries,
                 (select count(*) from dbos.workflow_status where status in ('ENQUEUED', 'PENDING', 'DELAYED')) as processes
             """
         )

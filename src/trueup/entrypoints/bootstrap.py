@@ -91,6 +91,8 @@ def build(settings: Settings, database: Database) -> House:
     for name, configured in settings.systems.items():
         connector = registry.load(configured.connector, settings.connector_folders)
         connector = replace(connector, manifest=patient(connector.manifest, configured))
+        if unsafe := settling.wrong([connector]):
+            raise Broken("writes that could not be repeated safely: " + "; ".join(unsafe))
         connection = Connection(
             system=name,
             base_url=configured.base_url,
@@ -108,9 +110,6 @@ def build(settings: Settings, database: Database) -> House:
                 outward[(mapping.kind, name, mapping.object)] = mapping
             else:
                 inward[(name, mapping.object)] = mapping
-    unsafe = settling.wrong(system.connector for system in systems.values())
-    if unsafe:
-        raise Broken("writes that could not be repeated safely: " + "; ".join(unsafe))
     rules = ownership.load(settings.ownership or default_ownership())
     circles = ownership.check_flows(rules, _heard(systems, inward), _told(systems, outward))
     if circles:

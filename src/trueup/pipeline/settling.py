@@ -113,10 +113,15 @@ def wrong(connectors: Iterable[Connector]) -> list[str]:
                     )
             if write.dedupe == "B" and write.key_life_hours is None:
                 found.append(f"{where} is of class B: say key_life_hours")
-            if write.dedupe == "B" and (write.key_life_hours or 0) * 3600 * KEY_LIFE_SHARE <= write.cool_down:
+            elif write.dedupe == "B" and (write.key_life_hours or 0) * 3600 * KEY_LIFE_SHARE <= write.cool_down:
                 found.append(
-                    f"{where}: its key lives for {write.key_life_hours or 0:g} hours, a write can come "
+                    f"{where}: its key lives for {write.key_life_hours:g} hours, a write can come "
                     f"{write.cool_down:g} seconds late: that is no class B, make it C"
+                )
+            if write.read_back_minutes is not None and write.read_back_minutes * 60 <= write.cool_down:
+                found.append(
+                    f"{where} is read back after {write.read_back_minutes:g} minutes, and a write can come "
+                    f"{write.cool_down:g} seconds late: read it back later than that"
                 )
             if write.mode == "async" and not can_ask:
                 found.append(f"{where} is written as a job, and its client cannot ask what became of it")

@@ -106,7 +106,7 @@ def _why_it_stays(house: House, row: dict[str, Any]) -> str | None:
     if not row["attempts"]:
         return "it was there before"
     if (WITHDRAWN + row["kind"], row["system"], row["object"]) not in house.outward:
-        return f"no mapping takes a {row['object']} back: do it in {row['system']}"
+        return f"no mapping takes the {row['object']} back: do it in {row['system']}"
     return None
 
 

@@ -308,12 +308,12 @@ def outward(tx: Tx, hours: int = HOURS) -> tuple[Flow, ...]:
         """
         select system, object,
             count(*) filter (where created_at > now() - make_interval(hours => %(hours)s)) as into,
-            count(*) filter (where state in ('confirmed', 'superseded')
+            count(*) filter (where state in ('confirmed', 'superseded', 'compensated')
                 and created_at > now() - make_interval(hours => %(hours)s)) as done,
-            count(*) filter (where state in ('planned', 'due', 'sending')) as waiting,
+            count(*) filter (where state in ('planned', 'due', 'sending', 'landed', 'processing')) as waiting,
             count(*) filter (where state = 'unknown') as held,
             count(*) filter (where state in ('rejected', 'parked')) as failed,
-            min(created_at) filter (where state not in ('confirmed', 'superseded')) as oldest_at,
+            min(created_at) filter (where state not in ('confirmed', 'superseded', 'compensated')) as oldest_at,
             (percentile_cont(0.95) within group (order by extract(epoch from settled_at - created_at))
                 filter (where state = 'confirmed' and created_at > now() - make_interval(hours => %(hours)s))
                 * 1000)::bigint as p95_ms
@@ -324,7 +324,8 @@ def outward(tx: Tx, hours: int = HOURS) -> tuple[Flow, ...]:
     money = tx.rows(
         """
         select system, object, currency, sum(amount)::bigint as amount from deliveries
-        where state not in ('confirmed', 'superseded') and amount is not null group by system, object, currency
+        where state not in ('confirmed', 'superseded', 'compensated') and amount is not null
+        group by system, object, currency
         """
     )
     trends = _trend(

@@ -338,7 +338,11 @@ def _now(
             yield f"{write.system} {write.object} {write.state}: {write.cause or write.code or 'no cause given'}"
         elif write.state == "unknown":
             yield f"{write.system} {write.object}: silence after the last attempt, the hub looks whether it landed"
-        elif write.state in ("planned", "due", "sending"):
+        elif write.state == "processing":
+            yield f"{write.system} {write.object}: {write.cause or 'accepted as a job'}; the hub asks what became of it"
+        elif write.state == "compensated":
+            yield f"{write.system} {write.object}: it was taken back there"
+        elif write.state in ("planned", "due", "sending", "landed"):
             yield f"{write.system} {write.object} ({write.purpose}) is on its way{': ' + write.cause if write.cause else ''}"
     for proposal in kept_apart[:3]:
         yield f"{proposal.system} says {proposal.field} is {proposal.theirs}, we hold {proposal.ours}: {proposal.sentence}"

@@ -19,6 +19,7 @@ RATES: Final = {
     "5xx": 0.05,
     "slow": 0.06,
     "late": 0.05,
+    "before": 0.05,
 }
 """Fault -> share of the webhooks or requests it befalls.
 
@@ -30,13 +31,19 @@ unk   a write is committed, then the connection breaks before the answer is thro
 5xx   the vendor is down, nothing happens
 slow  the answer takes 50 to 300 ms longer
 late  the connection breaks, and the write is committed up to two seconds after that
+before  the connection breaks before anything happens, and nothing does
+
+`after` is another word for `unk`.
 """
 
-BY_NAME: Final = frozenset({"late"})
+BY_NAME: Final = frozenset({"late", "before"})
 """Faults that `all` does not stand for: late writes bring older values back, until they are read back and healed."""
 
 LATEST_SECONDS: Final = 2.0
 """A late write comes this long after the connection broke, at most."""
+
+SAME: Final = {"after": "unk"}
+"""Another name of a fault -> its name in RATES."""
 
 TOKEN_SHARE: Final = 0.1
 """How much rarer faults are when a token is asked for."""
@@ -52,7 +59,7 @@ class Fate:
     """What befalls one request.
 
     slow_seconds  wait before anything happens
-    fault         `429`, `5xx`, `unk`, `late`, `500` (only when forced) or empty
+    fault         `429`, `5xx`, `unk`, `late`, `before`, `500` (only when forced) or empty
     late_seconds  for `late`: when the write is committed after all
     """
 
@@ -79,7 +86,7 @@ class Chaos:
         profiles  names from RATES; `all` stands for each of them but those of BY_NAME
         Raises    ValueError naming a fault that does not exist.
         """
-        wanted = set(profiles)
+        wanted = {SAME.get(name, name) for name in profiles}
         if "all" in wanted:
             wanted = (wanted - {"all"}) | (set(RATES) - BY_NAME)
         unknown = sorted(wanted - set(RATES))
@@ -90,15 +97,16 @@ class Chaos:
     def force(self, system: str, fault: str, *, writes: bool = False, late_seconds: float = LATEST_SECONDS) -> None:
         """Let a system's next request meet this fault, once and whatever the profiles say; token requests pass.
 
-        fault   `429`, `5xx` (the vendor's way of being down), `500` (a bare server error), `unk` or `late`
+        fault   `429`, `5xx` (the vendor's way of being down), `500` (a bare server error), `unk` or `after`, `late`, `before`
         writes  wait for a request that is neither GET nor HEAD
         late_seconds  for `late`: when the write is committed after the connection broke
         """
-        if fault not in ("429", "5xx", "500", "unk", "late"):
+        fault = SAME.get(fault, fault)
+        if fault not in ("429", "5xx", "500", "unk", "late", "before"):
             raise ValueError(f"{fault} cannot be forced")
         fate = Fate(fault=fault, late_seconds=late_seconds if fault == "late" else 0.0)
         with self._lock:
-            self._forced.setdefault(system, []).append((fate, writes or fault in ("unk", "late")))
+            self._forced.setdefault(system, []).append((fate, writes or fault in ("unk", "late", "before")))
 
     def relent(self, system: str) -> None:
         """Take back forced faults that have not happened."""
@@ -119,11 +127,12 @@ class Chaos:
             throws = {name: dice.random() for name in ("slow", "429", "5xx", "unk")}
             slow_seconds = dice.uniform(0.05, 0.3)
             throws["late"], late_seconds = dice.random(), dice.uniform(0.2, LATEST_SECONDS)
+            throws["before"] = dice.random()
             share = TOKEN_SHARE if token else 1.0
             hit = {name for name, throw in throws.items() if name in self.profiles and throw < RATES[name] * share}
             if token or method in ("GET", "HEAD"):
-                hit -= {"unk", "late"}
-            fault = next((name for name in ("429", "5xx", "unk", "late") if name in hit), "")
+                hit -= {"unk", "late", "before"}
+            fault = next((name for name in ("429", "5xx", "unk", "late", "before") if name in hit), "")
             place = (system, method, path)
             if fault and self._in_a_row.get(place, 0) >= LONGEST_RUN:
                 fault = ""

@@ -108,6 +108,8 @@ class Host:
             return simulator.unavailable(), False
         if fate.fault == "500":
             return Response(500, b"Internal Server Error", {"Content-Type": "text/plain"}), False
+        if fate.fault == "before":
+            return Response(204), True
         if fate.fault == "late":
             self._later(system, request, fate.late_seconds)
             return Response(204), True
@@ -503,7 +505,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--dir", type=Path, required=True, help="folder for credentials and journals")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--seed", type=int, default=1, help="which firm, and which faults")
-    parser.add_argument("--faults", default="", help="comma-separated: dup, ooo, drop, unk, 429, 5xx, slow, late, all")
+    parser.add_argument(
+        "--faults", default="", help="comma-separated: dup, ooo, drop, unk, 429, 5xx, slow, late, before, all"
+    )
     parser.add_argument("--hub", default="", help="where webhooks go: URL without /hooks")
     parser.add_argument("--systems", default="", help="comma-separated; all when absent")
     chosen = parser.parse_args(words)

@@ -22,6 +22,7 @@ from trueup.entrypoints.api import (
     adjusting,
     close,
     documents,
+    effects,
     events,
     evidence,
     experience,
@@ -88,6 +89,7 @@ def create(house: House) -> "Guard":
     return Guard(outer, api)
 
 
+<<<<<<< HEAD
 PARTS = (
     events,
     subscribers,
@@ -102,6 +104,9 @@ PARTS = (
     metrics,
     system,
 )
+=======
+PARTS = (events, adjusting, evidence, process, close, documents, effects, experience, labour, metrics, system)
+>>>>>>> effects
 """Everything the API is made of; fixed paths come before those of objects."""
 
 
