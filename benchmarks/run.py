@@ -13,6 +13,7 @@ import deal_to_project
 import rerating
 import tie_out
 import time_intake
+import workers
 from measure import Figure, table
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -22,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "billing_growth": billing_million.growth,
     "rerating": rerating.measure,
     "tie_out": tie_out.measure,
+    "workers": workers.measure,
     "deal_to_project": deal_to_project.measure,
 }
 BY_NAME: dict[str, Callable[[], Iterator[Figure]]] = {"billing_ten_million": billing_million.ten_million}
