@@ -15,6 +15,7 @@ import tie_out
 import time_intake
 import two_targets
 import webhook_ack
+import workers
 from measure import Figure, table
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "webhook_ack": webhook_ack.measure,
     "event_to_two_targets": two_targets.measure,
     "tie_out": tie_out.measure,
+    "workers": workers.measure,
     "deal_to_project": deal_to_project.measure,
 }
 BY_NAME: dict[str, Callable[[], Iterator[Figure]]] = {

@@ -219,6 +219,12 @@ def test_a_dead_workers_work_is_taken_over_within_thirty_seconds(database, worke
     assert all(words(database, f"bound-{number}").count("begun") == 1 for number in range(4))
 
 
+def remembered(database, process):
+    """Return how many steps of a process have been written down."""
+    with database.transaction() as tx:
+        return len(engine.steps(tx, process))
+
+
 def test_a_stopped_worker_keeps_its_work_is_named_and_no_step_runs_in_two_processes(database, workers):
     """SIGSTOP is no death: the lock is held, so nobody takes the work; the watchdog says who hangs."""
     first = workers()
@@ -241,6 +247,7 @@ def test_a_stopped_worker_keeps_its_work_is_named_and_no_step_runs_in_two_proces
     # A stopped worker that an operator ends is dead: its work goes on elsewhere, once.
     again = start(database, "long_wait", "ended", "ended")
     until(lambda: words(database, "ended") == ["begun"])
+    until(lambda: remembered(database, again) == 1)  # a step whose end nobody wrote down is done again
     owner = first if traces(database, "ended")[0]["executor"] == first.executor else second
     owner.signal(signal.SIGSTOP)
     owner.signal(signal.SIGKILL)

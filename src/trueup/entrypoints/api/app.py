@@ -89,7 +89,6 @@ def create(house: House) -> "Guard":
     return Guard(outer, api)
 
 
-<<<<<<< HEAD
 PARTS = (
     events,
     subscribers,
@@ -97,6 +96,7 @@ PARTS = (
     evidence,
     process,
     close,
+    effects,
     reconcile,
     documents,
     experience,
@@ -104,9 +104,6 @@ PARTS = (
     metrics,
     system,
 )
-=======
-PARTS = (events, adjusting, evidence, process, close, documents, effects, experience, labour, metrics, system)
->>>>>>> effects
 """Everything the API is made of; fixed paths come before those of objects."""
 
 
