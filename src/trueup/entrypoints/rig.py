@@ -290,7 +290,8 @@ class Rig:
             os.kill(self._postmaster(), signal.SIGKILL)
             time.sleep(self.dice.uniform(0.0, 1.0))
             embedded.start(self.settings.home)
-        self.figures.killed[what] += what != "nothing"
+        if what != "nothing":
+            self.figures.killed[what] += 1
 
     def _postmaster(self) -> int:
         """Return the number of the database's first process."""

@@ -38,7 +38,8 @@ Act = tuple[str, int]
 FAULTS: tuple[Fault, ...] = ("before", "after", "late", "5xx", "429", "200-with-error", "partial", "cut", "slow")
 WEBHOOKS = ("duplicate", "reorder", "loss")
 INTENSITY = {"none": 0.0, "low": 0.04, "high": 0.25}
-LEASES_ARE_OVER = 200.0
+LONGEST_CALL = 25.0
+"""No client waits longer for an answer: that is a silence, and another fault."""
 A_LONG_WAIT = 1000.0
 READ_BACK_IS_OVER = 3600.0
 PEOPLE = 6
@@ -197,7 +198,7 @@ class World:
                     vendor.late_by = self.dice.uniform(31, vendor.traits.late_seconds)
                 if fault != "slow":
                     return fault
-                self._while_it_lasts(self.dice.uniform(1, LEASES_ARE_OVER))
+                self._while_it_lasts(self.dice.uniform(1, LONGEST_CALL))
         return ""
 
     @staticmethod
