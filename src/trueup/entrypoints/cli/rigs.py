@@ -321,7 +321,7 @@ def mutants(
         ledger = planting.load()
         found = []
         for mutant in ledger.mutants:
-            if not mutant.id.startswith(only) or (sample and not mutant.sample):
+            if not mutant.id.startswith(only) or (sample and not mutant.sample) or not mutant.fits():
                 continue
             found.append(planting.tried(mutant, Path(folder) / mutant.id))
             say(f"{found[-1].id}: {found[-1].verdict} in {found[-1].seconds:.0f} s: {found[-1].said}")

@@ -55,6 +55,7 @@ HOSTILE: tuple[dict[str, Any], ...] = (
 """Fields no hub can use; the record's owner corrects them in the end."""
 BOOKS = {"books_a": "A", "books_b": "B", "books_c": "C", "books_d": "D"}
 LATEST = 400
+KEYS_LIVE = 1800
 
 
 TOLD = (("people", "Worker", "resource", "Person"), ("sales", "Account", "customer", "Client"))
@@ -655,7 +656,7 @@ def traits(name: str) -> Traits:
     late = LATEST if houses.DOUBT_IS_KNOWN else 0
     conditional = read_back is None or BOOKS[name] != "A"
     lag = 30 if late and BOOKS[name] == "C" else 0
-    return Traits(BOOKS[name], conditional=conditional, late_seconds=late, lag_seconds=lag)
+    return Traits(BOOKS[name], conditional, late, lag, KEYS_LIVE)
 
 
 class Stage:
