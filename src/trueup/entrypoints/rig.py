@@ -7,7 +7,6 @@ stage after stage, and after each holds all five systems against the oracle, whi
 
 import hashlib
 import http.client
-import json
 import os
 import random
 import signal
@@ -24,15 +23,13 @@ from pathlib import Path
 from typing import Any, LiteralString, TypeVar
 from urllib.parse import urlsplit
 
-from trueup.connectors.sdk import registry
-from trueup.connectors.sdk.webhook import sign
 from trueup.entrypoints import bootstrap
 from trueup.entrypoints.demo import start_sandbox, write_workspace
 from trueup.kernel.errors import Broken, Busy, Trouble
 from trueup.processes import month_end, time_to_billing
 from trueup.reporting.books import books
 from trueup.sandbox.oracle import compare, expected, read_systems
-from trueup.sandbox.rigs import oracles
+from trueup.sandbox.rigs import caller, oracles
 from trueup.sandbox.rigs.proxy import Proxy
 from trueup.sandbox.verdict import duplicates
 from trueup.settings import load
@@ -120,7 +117,7 @@ class Rig:
         file.write_text(text, "utf-8")
         self.settings = load(self.workspace, {})
         self.database: Database = bootstrap.open_database(self.settings, name="trueup-rig")
-        self.secret = self.control.connection("salesforce").webhook_secret
+        self.secret = self.control.connection(caller.SYSTEM).webhook_secret
         self.kept: dict[str, str] = {}
         self._over = threading.Event()
         self._storm = threading.Event()
@@ -250,7 +247,8 @@ class Rig:
         kept = {
             row["external_id"]: hashlib.sha256(bytes(row["body"])).hexdigest()
             for row in tx.rows(
-                "select external_id, body from inbox where lane = 'notice' and external_id like '00RIG%%'"
+                "select external_id, body from inbox where lane = 'notice' and starts_with(external_id, %s)",
+                (caller.MARK,),
             )
         }
         versions = tx.tuples("select gid, version from changes order by number")
@@ -290,7 +288,8 @@ class Rig:
             os.kill(self._postmaster(), signal.SIGKILL)
             time.sleep(self.dice.uniform(0.0, 1.0))
             embedded.start(self.settings.home)
-        self.figures.killed[what] += what != "nothing"
+        if what != "nothing":
+            self.figures.killed[what] += 1
 
     def _postmaster(self) -> int:
         """Return the number of the database's first process."""
@@ -298,24 +297,17 @@ class Rig:
 
     def _call(self) -> None:
         """Be a vendor that calls all the time, and keep a journal of what was acknowledged."""
-        scheme = registry.load("salesforce").manifest.webhook
-        if scheme is None:
-            raise Broken("the rig calls as a vendor whose manifest has webhooks")
         while not self._over.wait(1 / CALLS_A_SECOND):
             if not self._storm.is_set():
                 continue
             self._calls += 1
-            record = f"00RIG{self._calls:010d}AAA"
-            header = {"entityName": "Account", "recordIds": [record], "changeType": "UPDATE"}
-            event = {"schema": "s", "payload": {"ChangeEventHeader": header}, "event": {"replayId": self._calls}}
-            body = json.dumps(event).encode()
-            headers = {"Content-Type": "application/json", **sign(scheme, self.secret, str(int(time.time())), body)}
+            one = caller.call(self.secret, self._calls)
             host, _, port = self.listen.partition(":")
             connection = http.client.HTTPConnection(host, int(port), timeout=10)
             try:
-                connection.request("POST", "/hooks/salesforce", body, headers)
+                connection.request("POST", f"/hooks/{caller.SYSTEM}", one.body, one.headers)
                 if connection.getresponse().status == 200:
-                    self.kept[record] = hashlib.sha256(body).hexdigest()
+                    self.kept[one.record] = hashlib.sha256(one.body).hexdigest()
                     self.figures.acknowledged += 1
             except (OSError, http.client.HTTPException):
                 continue

@@ -321,13 +321,13 @@ def mutants(
         ledger = planting.load()
         found = []
         for mutant in ledger.mutants:
-            if not mutant.id.startswith(only) or (sample and not mutant.sample):
+            if not mutant.id.startswith(only) or (sample and not mutant.sample) or not mutant.fits():
                 continue
             found.append(planting.tried(mutant, Path(folder) / mutant.id))
             say(f"{found[-1].id}: {found[-1].verdict} in {found[-1].seconds:.0f} s: {found[-1].said}")
+            if record:  # after each: they take long, and what is known is known
+                results.record(record, "mutants", results.stamped(planting.figures(found, ledger.unplanted)))
         figures = results.stamped(planting.figures(found, ledger.unplanted))
-        if record:
-            results.record(record, "mutants", figures)
         show(figures, as_json, _mutants)
         raise typer.Exit(OK if not figures["failures"] else DIFFERS)
 

@@ -44,6 +44,7 @@ class Mutant(BaseModel):
     kills  the entry of the promise's list it stands for
     rig    the command line that must notice
     plant  the bug; off: what switches off the layers that would hide it, and why
+    needs, unless  files of ours: without the one, or beside the other, there is nothing to plant it in
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,7 +55,14 @@ class Mutant(BaseModel):
     plant: list[Change]
     off: list[Change] = []
     off_why: str = ""
+    needs: str = ""
+    unless: str = ""
     sample: bool = False
+
+    def fits(self) -> bool:
+        """Say whether the code is there that the bug is planted in."""
+        here = not self.needs or (SOURCE / self.needs).exists()
+        return here and not (self.unless and (SOURCE / self.unless).exists())
 
 
 class Unplanted(BaseModel):

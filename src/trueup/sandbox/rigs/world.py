@@ -38,7 +38,8 @@ Act = tuple[str, int]
 FAULTS: tuple[Fault, ...] = ("before", "after", "late", "5xx", "429", "200-with-error", "partial", "cut", "slow")
 WEBHOOKS = ("duplicate", "reorder", "loss")
 INTENSITY = {"none": 0.0, "low": 0.04, "high": 0.25}
-LEASES_ARE_OVER = 200.0
+LONGEST_CALL = 25.0
+"""No client waits longer for an answer: that is a silence, and another fault."""
 A_LONG_WAIT = 1000.0
 READ_BACK_IS_OVER = 3600.0
 PEOPLE = 6
@@ -54,6 +55,7 @@ HOSTILE: tuple[dict[str, Any], ...] = (
 """Fields no hub can use; the record's owner corrects them in the end."""
 BOOKS = {"books_a": "A", "books_b": "B", "books_c": "C", "books_d": "D"}
 LATEST = 400
+KEYS_LIVE = 1800
 
 
 TOLD = (("people", "Worker", "resource", "Person"), ("sales", "Account", "customer", "Client"))
@@ -197,7 +199,7 @@ class World:
                     vendor.late_by = self.dice.uniform(31, vendor.traits.late_seconds)
                 if fault != "slow":
                     return fault
-                self._while_it_lasts(self.dice.uniform(1, LEASES_ARE_OVER))
+                self._while_it_lasts(self.dice.uniform(1, LONGEST_CALL))
         return ""
 
     @staticmethod
@@ -654,7 +656,7 @@ def traits(name: str) -> Traits:
     late = LATEST if houses.DOUBT_IS_KNOWN else 0
     conditional = read_back is None or BOOKS[name] != "A"
     lag = 30 if late and BOOKS[name] == "C" else 0
-    return Traits(BOOKS[name], conditional=conditional, late_seconds=late, lag_seconds=lag)
+    return Traits(BOOKS[name], conditional, late, lag, KEYS_LIVE)
 
 
 class Stage:

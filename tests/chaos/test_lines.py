@@ -1,0 +1,36 @@
+"""Lines are counted the same way twice, and a process ends at the line it is given."""
+
+import signal
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+from trueup.kernel.ids import derive
+from trueup.sandbox.rigs.crash import Lines
+lines = Lines(int(sys.argv[1]))
+lines.begin()
+for _ in range(3):
+    derive("customer", "a", "b")
+lines.end()
+print(lines.count)
+"""
+
+
+def run(point):
+    return subprocess.run([sys.executable, "-c", PROGRAM, str(point)], capture_output=True, text=True, check=False)
+
+
+def test_lines_are_counted_again_and_again_not_once_for_each_place():
+    first, second = run(0), run(0)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    assert int(first.stdout) > 15
+    assert int(first.stdout) % 3 == 0
+
+
+def test_a_process_dies_at_its_line_and_not_behind_the_last():
+    lines = int(run(0).stdout)
+    assert run(1).returncode == -signal.SIGKILL
+    assert run(lines).returncode == -signal.SIGKILL
+    assert run(lines + 1).returncode == 0
