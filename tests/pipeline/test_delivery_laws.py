@@ -125,6 +125,8 @@ class Effects(RuleBasedStateMachine):
                     lease_until = lease_until - make_interval(secs => %(s)s),
                     silent_at = silent_at - make_interval(secs => %(s)s),
                     first_sent_at = first_sent_at - make_interval(secs => %(s)s),
+                    sent_at = sent_at - make_interval(secs => %(s)s),
+                    accepted_at = accepted_at - make_interval(secs => %(s)s),
                     read_back_at = read_back_at - make_interval(secs => %(s)s)
                 """,
                 {"s": seconds},
@@ -213,12 +215,16 @@ def test_an_effect_happens_once_whatever_breaks_off_crashes_freezes_or_comes_lat
 # --- schedules that somebody thought of -----------------------------------------------------------------------------
 
 
+def begun(database, dedupe):
+    made = type("Effects", (Effects,), {"database": database, "dedupe": dedupe})()
+    made.begin()
+    return made
+
+
 @pytest.fixture
 def machine(database):
     """Effects of class C, the first one asked for."""
-    made = type("Effects", (Effects,), {"database": database, "dedupe": "C"})()
-    made.begin()
-    return made
+    return begun(database, "C")
 
 
 def healed(machine):
@@ -276,3 +282,22 @@ def test_while_nobody_knows_whether_the_first_landed_the_second_is_not_sent(mach
     assert machine.books.journal == []
     healed(machine)
     assert machine.books.journal == [("cus_one", 1), ("cus_one", 2)]
+
+
+def test_an_upsert_that_comes_late_over_the_next_one_is_read_back_and_healed(database):
+    machine = begun(database, "A")
+    machine.ask("cus_one")
+    machine.hand("one", "late", LATEST, 1.0)
+    machine.hand("one", "", 1.0, 1.0)
+    machine.hand("one", "", 1.0, 1.0)
+    assert machine.books.journal == [("cus_one", 1), ("cus_one", 2)]
+    machine.time(LATEST)
+    assert machine.books.of("cus_one")[0].value == 1, "the older value stands over the newer"
+    healed(machine)
+    assert machine.books.journal[-1] == ("cus_one", 2)
+    with database.transaction() as tx:
+        (found,) = deliveries.regressions(tx)
+    assert (found["key"], found["fields"]) == (
+        "target/thing/cus_one/2",
+        [{"path": "value", "ours": "2", "theirs": "1"}],
+    )

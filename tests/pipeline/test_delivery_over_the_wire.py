@@ -6,9 +6,11 @@ import pytest
 from wire_house import Wire, invoice, project
 
 from trueup.sandbox import host
+from trueup.sandbox.chaos import RATES
 from trueup.store import deliveries
 
-COOL_DOWN = 2.5
+COOL_DOWN = 5.0
+LATE = 3.0
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_f1_a_timeout_after_the_commit_never_becomes_a_second_invoice(wary):
 def test_f1_a_commit_that_comes_after_the_first_look_found_nothing_is_still_one_invoice(wary):
     command = invoice("F1")
     wary.ask(command)
-    wary.fault("netsuite", "late", late_seconds=1.2)
+    wary.fault("netsuite", "late", late_seconds=LATE)
     wary.hand("netsuite")
     wary.work("netsuite", lambda: wary.row(command.key)["looks"] > 0)
     assert wary.state(command.key) == "unknown", "not there yet is not the same as not there"
@@ -103,7 +105,7 @@ def test_only_the_end_of_the_cool_down_lets_it_be_sent_again(wary):
 def test_an_upsert_by_our_key_is_repeated_at_once_and_a_late_commit_lands_on_the_same_invoice(wire):
     command = invoice("F1")
     wire.ask(command)
-    wire.fault("netsuite", "late", late_seconds=1.0)
+    wire.fault("netsuite", "late", late_seconds=LATE)
     wire.work("netsuite", lambda: wire.state(command.key) == "confirmed")
     nothing_comes_any_more(wire)
     assert sum(wire.writes("netsuite", "/invoice/").values()) == 2
@@ -113,7 +115,7 @@ def test_an_upsert_by_our_key_is_repeated_at_once_and_a_late_commit_lands_on_the
 def test_a_project_the_psa_made_too_late_is_found_and_not_made_again(wire):
     command = project("W01")
     wire.ask(command)
-    wire.fault("kantata", "late", late_seconds=1.0)
+    wire.fault("kantata", "late", late_seconds=LATE)
     wire.work("kantata", lambda: wire.state(command.key) == "confirmed")
     nothing_comes_any_more(wire)
     (there,) = wire.table("kantata", "workspaces")
@@ -123,9 +125,11 @@ def test_a_project_the_psa_made_too_late_is_found_and_not_made_again(wire):
 
 def test_while_a_write_is_unknown_the_next_one_for_its_object_waits_and_others_go(wire):
     first, second, other = project("W01"), project("W01", purpose="amend#2", budget="70000.00"), project("W02")
-    wire.ask(first, second, other)
-    wire.fault("kantata", "late", late_seconds=1.2)
-    wire.work("kantata", lambda: wire.state(first.key) == "unknown")
+    wire.ask(first)
+    wire.fault("kantata", "late", late_seconds=LATE)
+    wire.hand("kantata")
+    assert wire.state(first.key) == "unknown"
+    wire.ask(second, other)
     wire.work("kantata", lambda: wire.state(other.key) == "confirmed")
     assert wire.state(first.key) == "unknown"
     assert wire.state(second.key) == "due"
@@ -170,6 +174,28 @@ def test_what_may_not_be_tried_twice_is_parked_for_a_person_and_holds_its_object
     wire.work("netsuite", lambda: wire.state(second.key) == "confirmed")
     one_invoice(wire, first.key)
     wire.close()
+
+
+def test_while_the_system_is_down_a_look_says_nothing_and_comes_less_and_less_often(wary):
+    command = invoice("F1")
+    wary.ask(command)
+    wary.fault("netsuite", "before")
+    wary.hand("netsuite")
+    wary.house.systems["netsuite"].client.read_tries = 1
+    wary.sandbox.host.chaos.use(["5xx"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RATES, "5xx", 1.0)
+        patch.setattr("trueup.sandbox.chaos.LONGEST_RUN", 10**6)
+        time.sleep(COOL_DOWN)
+        ends = time.monotonic() + 2.0
+        while time.monotonic() < ends:
+            if not wary.hand("netsuite"):
+                time.sleep(0.02)
+        assert wary.state(command.key) == "unknown", "that nobody could look is no word about the write"
+        assert 1 <= wary.row(command.key)["looks"] <= 5
+    wary.sandbox.host.chaos.use([])
+    wary.work("netsuite", lambda: wary.state(command.key) == "confirmed")
+    one_invoice(wary, command.key)
 
 
 # --- jobs --------------------------------------------------------------------------------------------------------------

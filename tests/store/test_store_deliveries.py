@@ -523,3 +523,16 @@ def test_a_body_that_met_silence_stays_known_when_another_is_sent_under_its_key(
     assert kept == [{"key": "a", "digest": "digest-a", "body": {"n": "a"}}]
     settle(empty, two, "confirmed", external_id="9", read_back=900.0)
     assert state(empty)["read_back_at"] is not None
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("processing", ""), ("unknown", ""), (None, "fault")])
+def test_what_is_parked_while_its_end_is_open_stays_in_doubt_and_holds_its_object(empty, outcome, code):
+    ask(empty, command("a1"), command("a2"))
+    (one,) = claim(empty)
+    send(empty, one)
+    if outcome:
+        settle(empty, one, outcome, job="7" if outcome == "processing" else None)
+        (one,) = claim(empty)
+    settle(empty, one, "parked", code=code)
+    assert state(empty, "a1")["in_doubt"]
+    assert keys(empty) == []

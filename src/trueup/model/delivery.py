@@ -38,7 +38,7 @@ STEPS: Final[Mapping[State, tuple[State, ...]]] = {
     "sending": ("confirmed", "processing", "unknown", "due", "rejected", "parked", "landed"),
     "unknown": ("sending", "landed", "due", "parked"),
     "landed": ("confirmed", "unknown", "parked"),
-    "processing": ("confirmed", "unknown", "rejected", "landed", "parked"),
+    "processing": ("confirmed", "unknown", "rejected", "parked"),
     "confirmed": ("compensated",),
     "rejected": ("due", "superseded"),
     "parked": ("due", "landed", "superseded"),

@@ -231,7 +231,7 @@ def _look(system: System, item: Prepared) -> Result:
         stands = found is not None and (one.job is None or _stands(system, item) is not None)
     except Trouble as trouble:  # that we may not look says nothing about the write
         wait = max(settling.back_off(one.looks), getattr(trouble, "retry_after", None) or 0.0)
-        return _result(item, "unknown", "wait", detail=f"nobody could look: {trouble}", wait=wait)
+        return _result(item, "unknown", "find", detail=f"nobody could look: {trouble}", wait=wait)
     if found is not None and stands:
         return _result(item, "landed", "find", external_id=found.external_id, detail="it had landed")
     if settling.cooled_down(one, item.write):

@@ -243,10 +243,11 @@ def settle(tx: Tx, results: Sequence[Result]) -> set[str]:
             lease_until = null, due_at = now() + make_interval(secs => r.wait),
             settled_at = case when r.outcome in ('confirmed', 'rejected', 'parked') then now() end,
             in_doubt = case r.outcome when 'unknown' then true
-                when 'parked' then d.in_doubt or (d.state = 'sending' and r.code = 'fault') else false end,
+                when 'parked' then d.in_doubt or d.state = 'processing' or (d.state = 'sending' and r.code = 'fault')
+                else false end,
             silent_at = case when r.outcome = 'unknown' and (d.state <> 'unknown' or d.silent_at is null) then now()
                              else d.silent_at end,
-            looks = case when r.outcome <> d.state then 0 when r.action in ('find', 'ask') then d.looks + 1
+            looks = case when r.outcome <> d.state then 0 when r.action in ('find', 'ask', 'read') then d.looks + 1
                          else d.looks end,
             job = case when r.anew then null else coalesce(r.job, d.job) end,
             accepted_at = case when r.outcome = 'processing' then coalesce(d.accepted_at, now())

@@ -46,10 +46,11 @@ begin
     if (old.state, new.state) not in (values
             ('planned', 'due'), ('planned', 'parked'), ('planned', 'superseded'),
             ('due', 'sending'), ('due', 'confirmed'), ('due', 'rejected'), ('due', 'parked'), ('due', 'superseded'),
-            ('sending', 'confirmed'), ('sending', 'processing'), ('sending', 'unknown'), ('sending', 'due'), ('sending', 'rejected'), ('sending', 'parked'), ('sending', 'landed'),
+            ('sending', 'confirmed'), ('sending', 'processing'), ('sending', 'unknown'), ('sending', 'due'),
+            ('sending', 'rejected'), ('sending', 'parked'), ('sending', 'landed'),
             ('unknown', 'sending'), ('unknown', 'landed'), ('unknown', 'due'), ('unknown', 'parked'),
             ('landed', 'confirmed'), ('landed', 'unknown'), ('landed', 'parked'),
-            ('processing', 'confirmed'), ('processing', 'unknown'), ('processing', 'rejected'), ('processing', 'landed'), ('processing', 'parked'),
+            ('processing', 'confirmed'), ('processing', 'unknown'), ('processing', 'rejected'), ('processing', 'parked'),
             ('confirmed', 'compensated'),
             ('rejected', 'due'), ('rejected', 'superseded'),
             ('parked', 'due'), ('parked', 'landed'), ('parked', 'superseded')) then
