@@ -74,7 +74,7 @@ class Batch:
     links: list[Link] = field(default_factory=list)
     newest: dict[Key, str] = field(default_factory=dict)
     proposals: list[tuple[str, str, str, Any, str, int | None]] = field(default_factory=list)
-    agreed: list[tuple[str, str, str]] = field(default_factory=list)
+    agreed: dict[tuple[str, str, str], None] = field(default_factory=dict)
     approved: list[tuple[str, str, int, str]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     settled: dict[int, Settlement] = field(default_factory=dict)
@@ -420,8 +420,9 @@ def _note(word: Word, outcome: Outcome, before: Mapping[str, Any], batch: Batch,
         for name, value in decision.fields.items():
             if decision.verdict in ("propose", "hold"):
                 batch.proposals.append((word.gid, name, message.system, value, decision.sentence, message.number))
+                batch.agreed.pop((word.gid, name, message.system), None)  # that was before: it disagrees now
             elif decision.verdict == "agree":
-                batch.agreed.append((word.gid, name, message.system))
+                batch.agreed[(word.gid, name, message.system)] = None
     if message.number and not word.derived:
         _hear(word, batch)
     for name, alias in KINDS[word.kind].aliases.items():
@@ -578,7 +579,7 @@ def _write(tx: Tx, house: House, batch: Batch) -> None:
     changes.write(tx, batch.changes, house.edition)
     crosswalk.put(tx, batch.links)
     changes.propose(tx, batch.proposals)
-    changes.settle_proposals(tx, batch.agreed)
+    changes.settle_proposals(tx, list(batch.agreed))
     told = list(batch.events) + approvals(batch.approved)
     for gid, number in batch.touched.items():
         held = batch.held[gid]
