@@ -137,10 +137,12 @@ class PackageSettings(_Part):
 class SystemSettings(_Part):
     """One connected system. Credentials are secret references; nothing secret stands in the file.
 
+    account                  what shares one budget at the vendor; absent is the system's own name
     per_second, concurrency  our share of the account's limits; absent takes the connector's own
     """
 
     connector: str
+    account: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]{0,80}$")
     base_url: str = ""
     token_url: str = ""
     credentials: dict[str, str] = {}

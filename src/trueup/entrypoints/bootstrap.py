@@ -40,6 +40,7 @@ from trueup.mapping.file import MappingFile
 from trueup.mapping.file import load as load_mapping
 from trueup.pipeline import edition
 from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, Prepayment, System, TransferPrice
+from trueup.pipeline.pace import SharedBudget
 from trueup.processes.reactions import REACTIONS
 from trueup.settings import (
     ContractObligations,
@@ -94,9 +95,10 @@ def build(settings: Settings, database: Database) -> House:
             webhook_secret=settings.secret(configured.webhook_secret),
             options=configured.options,
         )
-        systems[name] = System(
-            name, connector.manifest.role, connector, connector.client(connector.manifest, connection)
-        )
+        client = connector.client(paced(connector.manifest, configured), connection)
+        account = configured.account or name
+        client.pace.shared = SharedBudget(database, account, client.manifest.title, client.manifest.limits)
+        systems[name] = System(name, connector.manifest.role, connector, client)
         for file, text in connector.mappings.items():
             mapping = load_mapping(settings.overlays.get(f"{name}/{file}", text), connector.verbs)
             if mapping.outward:

@@ -10,6 +10,7 @@ from trueup.kernel.errors import Broken, Busy, Refused, Unsettled
 from trueup.kernel.strict_json import digest
 from trueup.mapping.outward import outward
 from trueup.pipeline.house import House, System
+from trueup.pipeline.pace import lane_of
 from trueup.store import changes, crosswalk, cursors, deliveries, inbox, objects
 from trueup.store.crosswalk import Link
 from trueup.store.database import Tx
@@ -44,11 +45,13 @@ def deliver(house: House, system: System, worker: str, pool: ThreadPoolExecutor,
     with house.database.transaction() as tx:
         if cursors.paused(tx, system.name):
             return 0
-        claimed = deliveries.claim(tx, system.name, limit, worker, LEASE_SECONDS)
+        claimed = deliveries.claim(
+            tx, system.name, system.client.pace.batch(limit, LEASE_SECONDS / 3), worker, LEASE_SECONDS
+        )
         if not claimed:
             return 0
         ready, results = _prepare(tx, house, system, claimed)
-    results += list(pool.map(lambda item: _attempt(system, *item), ready))
+    results += list(pool.map(lambda item: _paced(system, *item), ready))
     with house.database.transaction() as tx:
         _settle(tx, house, system, claimed, results)
     return len(claimed)
@@ -118,6 +121,12 @@ def _identifiers(value: Any) -> list[str]:
     if isinstance(value, list):
         return [gid for item in value for gid in _identifiers(item)]
     return []
+
+
+def _paced(system: System, delivery: Delivery, body: dict[str, Any], external_id: str | None) -> Result:
+    """Make one attempt from the budget of its lane and legal entity."""
+    with system.client.pace.using(lane_of(delivery.kind), delivery.legal_entity):
+        return _attempt(system, delivery, body, external_id)
 
 
 def _attempt(system: System, delivery: Delivery, body: dict[str, Any], external_id: str | None) -> Result:

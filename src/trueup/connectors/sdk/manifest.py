@@ -23,11 +23,15 @@ class Fact(BaseModel):
 
 
 class Limits(Fact):
-    """What the vendor lets us do, with the document that says so."""
+    """What the vendor lets us do, with the document that says so.
+
+    overload_looks_like  error codes of refused logins with which the vendor also answers too many calls at a time
+    """
 
     concurrency: int = Field(gt=0)
     per_second: float = Field(gt=0)
     timeout_seconds: float = Field(default=30, gt=0)
+    overload_looks_like: tuple[str, ...] = ()
     source: str
 
 
