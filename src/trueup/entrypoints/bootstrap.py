@@ -98,7 +98,7 @@ def build(settings: Settings, database: Database) -> House:
         client = connector.client(paced(connector.manifest, configured), connection)
         account = configured.account or name
         client.pace.shared = SharedBudget(database, account, client.manifest.title, client.manifest.limits)
-        systems[name] = System(name, connector.manifest.role, connector, client)
+        systems[name] = System(name, connector.manifest.role, connector, client, account)
         for file, text in connector.mappings.items():
             mapping = load_mapping(settings.overlays.get(f"{name}/{file}", text), connector.verbs)
             if mapping.outward:

@@ -172,12 +172,16 @@ class Firm:
 
 @dataclass(frozen=True)
 class System:
-    """One connected system."""
+    """One connected system.
+
+    account  what shares its budget at the vendor; empty is its own name
+    """
 
     name: str
     role: str
     connector: Connector
     client: VendorClient
+    account: str = ""
 
 
 @dataclass
@@ -199,6 +203,13 @@ class House:
     def with_role(self, role: str) -> list[System]:
         """Return the systems that play a role."""
         return [system for system in self.systems.values() if system.role == role]
+
+    def accounts(self) -> dict[str, list[str]]:
+        """Return the vendor accounts with the systems that share each."""
+        found: dict[str, list[str]] = {}
+        for name, system in sorted(self.systems.items()):
+            found.setdefault(system.account or name, []).append(name)
+        return found
 
     def targets(self, kind: str, role: str) -> list[tuple[System, str, str]]:
         """Return where a kind of object goes in the systems of a role: (system, vendor object, dedupe class)."""

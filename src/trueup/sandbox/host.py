@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qs, urlsplit
@@ -106,9 +106,12 @@ class Host:
             return simulator.unavailable(), False
         if fate.fault == "500":
             return Response(500, b"Internal Server Error", {"Content-Type": "text/plain"}), False
-        with simulator.lock:
-            response = simulator.handle(request)
-            self._count_writes(system)
+        with nullcontext(True) if token else simulator.under_way() as room:
+            if not room:
+                return simulator.crowded(), False
+            with simulator.lock:
+                response = simulator.handle(request)
+                self._count_writes(system)
         if system in self.senders:
             self.senders[system].wake()
         return response, fate.fault == "unk" and 200 <= response.status < 300

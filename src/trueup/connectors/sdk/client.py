@@ -22,8 +22,8 @@ LONGEST_READ_WAIT = 2.0
 DEFAULT_USE = ("master", "")
 RENEWED_SECONDS = 300.0
 """A token as young as this that the vendor calls invalid is no reason to sign in again."""
-MOST_DISGUISED = 12
-"""So many calls in a row refused at a fresh token are no overload any more."""
+LONGEST_OVERLOAD = 900.0
+"""Calls refused at fresh tokens for as long as this, without one that went well, are no overload any more."""
 USED_TOKEN = "x-trueup-used"
 """Not the vendor's: tells which token an answer refused."""
 NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
@@ -129,7 +129,7 @@ class VendorClient:
         self.pace = Pace(manifest.limits.per_second, manifest.limits.concurrency)
         self._renewing = threading.Lock()
         self._renewed_at = 0.0
-        self._disguised = 0
+        self._disguised_since = 0.0
         self._http = httpx2.Client(
             timeout=manifest.limits.timeout_seconds,
             follow_redirects=False,
@@ -215,7 +215,7 @@ class VendorClient:
         if answer.status == 401 and 401 not in allow and self._overloaded(answer):
             raise self._told(Busy(f"{self.manifest.title} refuses a fresh sign-in: it has too many calls at a time"))
         if 200 <= answer.status < 300 or answer.status in allow:
-            self._disguised = 0
+            self._disguised_since = 0.0
             return answer
         trouble = self.trouble(method, answer)
         if isinstance(trouble, Busy) and answer.status in (429, 503):
@@ -240,8 +240,8 @@ class VendorClient:
         """Say whether a refused login is an overload in disguise: the vendor has given us a token just now."""
         if self.refusal(answer)[0] not in self.manifest.limits.overload_looks_like:
             return False
-        self._disguised += 1
-        return self._disguised < MOST_DISGUISED
+        self._disguised_since = self._disguised_since or time.monotonic()
+        return time.monotonic() - self._disguised_since < LONGEST_OVERLOAD
 
     def _told(self, busy: Busy, *, overload: bool = True) -> Busy:
         """Keep all workers away from the account, and say for how long."""

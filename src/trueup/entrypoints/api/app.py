@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trueup.entrypoints.api import (
     adjusting,
+    budgets,
     close,
     documents,
     events,
@@ -86,7 +87,7 @@ def create(house: House) -> "Guard":
     return Guard(outer, api)
 
 
-PARTS = (events, adjusting, evidence, process, close, documents, experience, labour, metrics, system)
+PARTS = (events, adjusting, budgets, evidence, process, close, documents, experience, labour, metrics, system)
 """Everything the API is made of; fixed paths come before those of objects."""
 
 

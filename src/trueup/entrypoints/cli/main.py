@@ -12,6 +12,7 @@ import typer
 from trueup import __version__
 from trueup.entrypoints.cli import (
     adjusting,
+    budgets,
     close,
     connectors,
     demo,
@@ -52,6 +53,7 @@ app.command("numbers")(close.numbers)
 app.add_typer(schedules.schedule, name="schedule")
 app.add_typer(taxes.tax, name="tax")
 app.add_typer(labour.labour, name="labour")
+app.add_typer(budgets.budget, name="budget")
 app.add_typer(einvoices.einvoice, name="einvoice")
 token = typer.Typer(help="Tokens for the API and the pages.", no_args_is_help=True)
 app.add_typer(token, name="token")

@@ -29,6 +29,7 @@ from trueup.reporting import (
     trace,
     work,
 )
+from trueup.reporting.budgets import budgets
 from trueup.reporting.executive import Executive
 from trueup.reporting.sight import MONEY_FIELDS
 from trueup.store.database import Tx
@@ -227,7 +228,8 @@ def flows_page(desk: Work) -> Response:
             title="Flows",
             cli="trueup status",
             page=flows.flows(tx),
-            limits={name: system.connector.manifest.limits for name, system in desk.house.systems.items()},
+            limits={name: system.client.manifest.limits for name, system in desk.house.systems.items()},
+            budgets=budgets(tx, desk.house.accounts()),
             links=FLOW_LINKS if desk.can("money:read") else {},
         )
 
