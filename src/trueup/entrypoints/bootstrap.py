@@ -41,6 +41,7 @@ from trueup.mapping.file import load as load_mapping
 from trueup.pipeline import edition
 from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, Prepayment, System, TransferPrice
 from trueup.pipeline.pace import SharedBudget
+from trueup.pipeline.windows import Posting, Window
 from trueup.processes.reactions import REACTIONS
 from trueup.settings import (
     ContractObligations,
@@ -98,7 +99,7 @@ def build(settings: Settings, database: Database) -> House:
         client = connector.client(paced(connector.manifest, configured), connection)
         account = configured.account or name
         client.pace.shared = SharedBudget(database, account, client.manifest.title, client.manifest.limits)
-        systems[name] = System(name, connector.manifest.role, connector, client, account)
+        systems[name] = System(name, connector.manifest.role, connector, client, account, posting(configured))
         for file, text in connector.mappings.items():
             mapping = load_mapping(settings.overlays.get(f"{name}/{file}", text), connector.verbs)
             if mapping.outward:
@@ -133,6 +134,17 @@ def paced(manifest: Manifest, configured: SystemSettings) -> Manifest:
     share = {"per_second": configured.per_second, "concurrency": configured.concurrency}
     given = {name: value for name, value in share.items() if value is not None}
     return manifest.model_copy(update={"limits": manifest.limits.model_copy(update=given)}) if given else manifest
+
+
+def posting(configured: SystemSettings) -> Posting:
+    """Return when documents may be posted into a system."""
+    return Posting(
+        tuple(
+            Window(one.closed_from, one.closed_to, one.timezone, frozenset(one.kinds), frozenset(one.entities))
+            for one in configured.posting_windows
+        ),
+        configured.closed_period,
+    )
 
 
 def default_ownership() -> str:

@@ -11,6 +11,7 @@ from trueup.kernel.strict_json import digest
 from trueup.mapping.outward import outward
 from trueup.pipeline.house import House, System
 from trueup.pipeline.pace import lane_of
+from trueup.pipeline.windows import Gate
 from trueup.store import changes, crosswalk, cursors, deliveries, inbox, objects
 from trueup.store.crosswalk import Link
 from trueup.store.database import Tx
@@ -50,14 +51,20 @@ def deliver(house: House, system: System, worker: str, pool: ThreadPoolExecutor,
         )
         if not claimed:
             return 0
-        ready, results = _prepare(tx, house, system, claimed)
-    results += list(pool.map(lambda item: _paced(system, *item), ready))
+        refusals = system.connector.manifest.refusals
+        about_period = frozenset(code for code, refusal in refusals.items() if refusal.kind == "period")
+        gate = Gate(tx, system.name, system.role, system.posting, about_period)
+        ready, results = _prepare(tx, house, system, claimed, gate)
+    results += list(pool.map(lambda item: _paced(system, gate, *item), ready))
     with house.database.transaction() as tx:
         _settle(tx, house, system, claimed, results)
+        gate.learn(tx, results)
     return len(claimed)
 
 
-def _prepare(tx: Tx, house: House, system: System, claimed: Sequence[Delivery]) -> tuple[list[Prepared], list[Result]]:
+def _prepare(
+    tx: Tx, house: House, system: System, claimed: Sequence[Delivery], gate: Gate
+) -> tuple[list[Prepared], list[Result]]:
     """Build the bodies from what we know now, and write them down before anything is sent."""
     held = objects.load(tx, [delivery.gid for delivery in claimed])
     sources = {d.key: d.source if d.source is not None else _source(held.get(d.gid)) for d in claimed}
@@ -69,7 +76,10 @@ def _prepare(tx: Tx, house: House, system: System, claimed: Sequence[Delivery]) 
     results: list[Result] = []
     made = []
     for delivery in claimed:
-        source = sources[delivery.key]
+        kept_back, source = gate.look(delivery, sources[delivery.key])
+        if kept_back is not None:
+            results.append(kept_back)
+            continue
         mapping = house.outward.get((delivery.kind, system.name, delivery.object))
         if mapping is None or source is None:
             why = "no mapping writes this object" if mapping is None else "the object does not exist"
@@ -123,10 +133,15 @@ def _identifiers(value: Any) -> list[str]:
     return []
 
 
-def _paced(system: System, delivery: Delivery, body: dict[str, Any], external_id: str | None) -> Result:
+def _paced(system: System, gate: Gate, delivery: Delivery, body: dict[str, Any], external_id: str | None) -> Result:
     """Make one attempt from the budget of its lane and legal entity."""
+    spared = gate.spare(delivery)
+    if spared is not None:
+        return spared
     with system.client.pace.using(lane_of(delivery.kind), delivery.legal_entity):
-        return _attempt(system, delivery, body, external_id)
+        result = _attempt(system, delivery, body, external_id)
+    gate.heard(result)
+    return result
 
 
 def _attempt(system: System, delivery: Delivery, body: dict[str, Any], external_id: str | None) -> Result:

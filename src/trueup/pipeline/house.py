@@ -19,6 +19,7 @@ from trueup.documents.issue import Letterhead
 from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
+from trueup.pipeline.windows import Posting
 from trueup.store.changes import Event
 from trueup.store.database import Database, Tx
 from trueup.store.numbers import Numbering
@@ -175,6 +176,7 @@ class System:
     """One connected system.
 
     account  what shares its budget at the vendor; empty is its own name
+    posting  when documents may be posted into it
     """
 
     name: str
@@ -182,6 +184,7 @@ class System:
     connector: Connector
     client: VendorClient
     account: str = ""
+    posting: Posting = field(default_factory=Posting)
 
 
 @dataclass

@@ -17,7 +17,7 @@ WANTED = 64
 PATIENCE_SECONDS = 30.0
 SHORT_PAUSE = 2.0
 IDLE_SECONDS = 0.3
-POSTED = frozenset({"invoice", "journal", "credit", "bill"})
+POSTED = frozenset({"invoice", "credit", "journal_reference"})
 """Kinds whose writes are close-day posting."""
 
 Use = tuple[str, str]

@@ -37,6 +37,7 @@ create table budget_waits (
     wanted  integer not null,
     since   timestamptz not null default clock_timestamp(),
     seen_at timestamptz not null default clock_timestamp(),
+    created_at timestamptz not null default now(),
     primary key (account, holder, lane, entity)
 );
 
@@ -45,6 +46,7 @@ create table budget_turns (
     lane    text not null,
     entity  text not null,
     turn    double precision not null default 0,
+    created_at timestamptz not null default now(),
     primary key (account, lane, entity)
 );
 
@@ -54,6 +56,7 @@ create table budget_use (
     lane    text not null,
     entity  text not null,
     calls   bigint not null default 0,
+    created_at timestamptz not null default now(),
     primary key (account, minute, lane, entity)
 );
 
@@ -74,7 +77,8 @@ create table sign_in_failures (
     number    bigint generated always as identity primary key,
     account   text not null references sign_ins (account) on delete cascade,
     failed_at timestamptz not null default clock_timestamp(),
-    reason    text not null
+    reason    text not null,
+    created_at timestamptz not null default now()
 );
 create index sign_in_failures_by_account on sign_in_failures (account, failed_at);
 
@@ -91,3 +95,15 @@ end $$;
 create trigger deliveries_whose before insert on deliveries for each row execute function deliveries_whose();
 create index deliveries_fair on deliveries (system, legal_entity, priority, sequence)
     where state in ('due', 'sending', 'unknown');
+
+-- Months a system has refused a document in: the rest waits until one of them is let through to ask again.
+create table vendor_periods (
+    system       text not null,
+    legal_entity text not null,
+    period       text not null check (period ~ '^[0-9]{4}-(0[1-9]|1[0-2])$'),
+    reason       text not null,
+    ask_again_at timestamptz not null,
+    asked_by     text,
+    created_at   timestamptz not null default now(),
+    primary key (system, legal_entity, period)
+);
