@@ -9,6 +9,7 @@ from typing import Any
 from trueup.kernel.errors import Broken, Busy, Refused, Unsettled
 from trueup.kernel.strict_json import digest
 from trueup.mapping.outward import outward
+from trueup.pipeline.chunks import send
 from trueup.pipeline.house import House, System
 from trueup.pipeline.pace import lane_of
 from trueup.pipeline.windows import Gate
@@ -169,7 +170,7 @@ def _attempt(system: System, delivery: Delivery, body: dict[str, Any], external_
             if delivery.attempts < 3:  # a write can land late: look twice before sending again
                 return result("unknown", "find", detail="not there (yet)", wait=LOOK_TWICE_SECONDS)
         action = "send"
-        receipt = system.client.send(delivery.object, delivery.gid, body, external_id)
+        receipt = send(system.client, delivery.object, delivery.gid, body, external_id)
     except Busy as away:
         state: deliveries.Outcome = "due" if action == "send" and delivery.state == "due" else "unknown"
         return result(state, action, detail=str(away), wait=max(wait, away.retry_after or 0.0))

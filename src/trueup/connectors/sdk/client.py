@@ -160,6 +160,14 @@ class VendorClient:
         """Create or update the record that carries our key; `external_id` when it is known already."""
         raise self._lacks("send")
 
+    def part(self, object: str, external_id: str, body: Raw) -> None:
+        """Change what the body names of a record, and add its lines to those that are there."""
+        raise self._lacks("part")
+
+    def whole(self, object: str, key: str) -> tuple[Receipt, Raw] | None:
+        """Return the record that carries our key with all its lines, as our bodies have it; None when there is none."""
+        raise self._lacks("whole")
+
     def settle(self, object: str, records: Sequence[Record]) -> None:
         """Tell the vendor that these records are kept, where its contract has such a handshake."""
 

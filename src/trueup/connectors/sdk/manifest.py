@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -48,17 +48,42 @@ class Read(Fact):
     order: int = 50
 
 
+class Chunks(Fact):
+    """How a document with more lines than one call may carry is written: first some, then the rest is added to it.
+
+    max_lines  lines a call may carry
+    lines      where the list of lines stands in the body: `item.items`
+    key        the field of a line that carries our key: what is there already is not added again
+    amount     the field of a line whose sum must be ours to the cent
+    source     the document that says so, or that it is our own restraint
+    """
+
+    max_lines: int = Field(gt=0)
+    lines: str
+    key: str
+    amount: str
+    source: str
+
+
 class Write(Fact):
     """One vendor object we write.
 
     kind      canonical kind it is made from
     dedupe    A idempotent upsert by our key; B idempotency key with a life span; C find, then create; D none
     key_life_hours  for B: how long the vendor remembers the key
+    chunks    for A: documents over the vendor's limit are written in parts, as one document; absent has no limit
     """
 
     kind: Name
     dedupe: Literal["A", "B", "C", "D"]
     key_life_hours: float | None = None
+    chunks: Chunks | None = None
+
+    @model_validator(mode="after")
+    def _parts_need_a_key(self) -> Self:
+        if self.chunks is not None and self.dedupe != "A":
+            raise ValueError("only a document that is found by our key (class A) can be written in chunks")
+        return self
 
 
 class Refusal(Fact):
