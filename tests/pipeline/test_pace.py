@@ -9,6 +9,7 @@ import pytest
 from trueup.connectors.sdk.client import Pace
 from trueup.connectors.sdk.manifest import Limits
 from trueup.kernel.errors import Busy
+from trueup.pipeline import pace as pace_module
 from trueup.pipeline.pace import SharedBudget
 from trueup.store import budgets
 
@@ -96,6 +97,20 @@ def test_a_dead_workers_slots_come_back_when_their_lease_ends(empty):
         assert isinstance(budgets.take(tx, "erp", other.shared.holder, "posting", "", 1), budgets.Wait)
         tx.run("update budget_lots set lease_until = clock_timestamp() - interval '1 second'")
         assert isinstance(budgets.take(tx, "erp", other.shared.holder, "posting", "", 1), budgets.Lot)
+
+
+def test_a_call_that_takes_longer_than_its_lease_keeps_its_slot(empty, monkeypatch):
+    monkeypatch.setattr(budgets, "LEASE_SECONDS", 1.5)
+    monkeypatch.setattr(pace_module, "RENEW_SECONDS", 0.3)
+    slow = worker(empty, concurrency=1)
+    permit = slow.shared.begin("posting", "")
+    time.sleep(2.5)
+    with empty.transaction() as tx:
+        assert isinstance(budgets.take(tx, "erp", "other", "posting", "", 1), budgets.Wait)
+    slow.shared.end(permit)
+    slow.shared.close()
+    with empty.transaction() as tx:
+        assert isinstance(budgets.take(tx, "erp", "other", "posting", "", 1), budgets.Lot)
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,28 @@ def test_one_worker_signs_in_at_a_time(empty, sandbox):
         assert not budgets.may_sign_in(tx, "erp", "other", "m").may
         tx.run("update sign_ins set until = clock_timestamp() - interval '1 second'")
         assert budgets.may_sign_in(tx, "erp", "other", "m").may  # the first one died
+
+
+def test_a_key_that_is_refused_is_sent_once_and_not_again(empty, tmp_path):
+    with host.running(tmp_path, systems=["bamboohr"]) as sandbox:
+        base = sandbox.connection("bamboohr")
+        connector = registry.load("bamboohr")
+        asked = []
+        answer = sandbox.host.answer
+        sandbox.host.answer = lambda *arguments: asked.append(arguments) or answer(*arguments)
+        clients = []
+        for _ in range(3):
+            wrong = Connection(
+                base.system, base.base_url, {**base.credentials, "api_key": "not-this-one"}, base.token_url, "", {}
+            )
+            client = connector.client(connector.manifest, wrong)
+            client.pace.shared = SharedBudget(empty, "people", "The HR system", connector.manifest.limits)
+            clients.append(client)
+        for _ in range(3):
+            for client in clients:
+                with pytest.raises(Busy) as busy:
+                    client.get("employee", "1")
+        assert len(asked) == 1
+        assert "correct the credentials" in str(busy.value)
+        for client in clients:
+            client.close()

@@ -17,6 +17,7 @@ WANTED = 64
 PATIENCE_SECONDS = 30.0
 SHORT_PAUSE = 2.0
 IDLE_SECONDS = 0.3
+RENEW_SECONDS = 3.0
 POSTED = frozenset({"invoice", "credit", "journal_reference"})
 """Kinds whose writes are close-day posting."""
 
@@ -55,6 +56,8 @@ class SharedBudget:
         self._limits = limits
         self._changed = threading.Condition()
         self._idle: list[Permit] = []
+        self._under_way: dict[int, Permit] = {}
+        self._renewed_at = time.monotonic()
         self._asking: set[Use] = set()
         self._told_at = 0.0
         self._keeper: threading.Thread | None = None
@@ -73,7 +76,7 @@ class SharedBudget:
         while True:
             permit, mine = self._from_hand(use)
             if permit is not None:
-                return permit
+                return self._begun(permit)
             if mine:  # one thread asks for all of the same use
                 try:
                     permit, wait = self._from_database(use)
@@ -82,7 +85,7 @@ class SharedBudget:
                         self._asking.discard(use)
                         self._changed.notify_all()
                 if permit is not None:
-                    return permit
+                    return self._begun(permit)
                 time.sleep(wait * random.uniform(0.8, 1.2))
             if time.monotonic() > ends:
                 with self._database.transaction() as tx:
@@ -93,13 +96,11 @@ class SharedBudget:
         """Keep the permit for the next call of the same use, or give it back."""
         now = time.monotonic()
         with self._changed:
+            self._under_way.pop(permit.lot, None)
             if permit.left > 0 and now < permit.until:
                 permit.idle_since = now
                 self._idle.append(permit)
                 self._changed.notify()
-                if self._keeper is None:
-                    self._keeper = threading.Thread(target=self._keep, name=f"budget-{self.account}", daemon=True)
-                    self._keeper.start()
                 return
         self._return([permit])
 
@@ -153,17 +154,32 @@ class SharedBudget:
             raise Busy(f"{self._title} has asked us to wait", got.seconds)
         return None, min(got.seconds, SHORT_PAUSE)
 
+    def _begun(self, permit: Permit) -> Permit:
+        """Look after a permit from here on: a call may take longer than the lease of its lot."""
+        with self._changed:
+            self._under_way[permit.lot] = permit
+            if self._keeper is None:
+                self._renewed_at = time.monotonic()
+                self._keeper = threading.Thread(target=self._keep, name=f"budget-{self.account}", daemon=True)
+                self._keeper.start()
+        return permit
+
     def _keep(self) -> None:
-        """Give back what has lain idle for a moment, until nothing is left to look after."""
+        """Give back what has lain idle, renew what calls are made on, until nothing is left to look after."""
         while True:
             time.sleep(IDLE_SECONDS / 2)
             now = time.monotonic()
             with self._changed:
                 stale = [one for one in self._idle if now > one.until or now - one.idle_since > IDLE_SECONDS]
                 self._idle = [one for one in self._idle if one not in stale]
-                if not self._idle and not stale:
+                long = [lot for lot, one in self._under_way.items() if now - one.began > RENEW_SECONDS]
+                if not self._idle and not stale and not self._under_way:
                     self._keeper = None
                     return
+            if long and now - self._renewed_at > RENEW_SECONDS:
+                self._renewed_at = now
+                with contextlib.suppress(Busy), self._database.transaction() as tx:
+                    budgets.renew(tx, self.account, long)
             if stale:
                 self._return(stale)
 

@@ -17,8 +17,8 @@ LANES: Final = ("posting", "master", "volume", "backfill")
 LOT_SECONDS: Final = 1.0
 """A lot holds at most what its slot may use in this time."""
 BURST_SECONDS: Final = 0.25
-GRACE_SECONDS: Final = 5.0
-"""A lease outlives the longest call by this."""
+LEASE_SECONDS: Final = 12.0
+"""How long after a worker's death its slots come back; a living one renews the lease of a call that takes longer."""
 SEEN_SECONDS: Final = 3.0
 """Who has not asked for so long does not stand in line any more."""
 AGED_SECONDS: Final = 30.0
@@ -157,13 +157,12 @@ def take(tx: Tx, account: str, holder: str, lane: str, entity: str, wanted: int)
         "update budgets set tokens = %s, filled_at = %s where account = %s", (row["filled"] - calls, moment, account)
     )
     seconds = LOT_SECONDS + 1.0
-    lease = seconds + row["timeout_seconds"] + GRACE_SECONDS
     lot = tx.value(
         """
         insert into budget_lots (account, holder, lane, entity, calls, lease_until)
         values (%s, %s, %s, %s, %s, %s) returning lot
         """,
-        (account, holder, lane, entity, calls, moment + timedelta(seconds=lease)),
+        (account, holder, lane, entity, calls, moment + timedelta(seconds=LEASE_SECONDS)),
     )
     tx.run(
         "update budget_turns set turn = turn + %s where account = %s and lane = %s and entity = %s",
@@ -229,6 +228,17 @@ def _line(tx: Tx, account: str, moment: datetime) -> list[Waiting]:
         (moment, account),
     )
     return [Waiting(**row) for row in rows]
+
+
+def renew(tx: Tx, account: str, lots: Sequence[int]) -> None:
+    """Keep lots whose calls are still under way."""
+    tx.run(
+        """
+        update budget_lots set lease_until = clock_timestamp() + make_interval(secs => %s)
+        where account = %s and lot = any(%s)
+        """,
+        (LEASE_SECONDS, account, list(lots)),
+    )
 
 
 def leave(tx: Tx, account: str, holder: str, lane: str, entity: str) -> None:

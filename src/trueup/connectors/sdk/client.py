@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import httpx2
 import msgspec
 
-from trueup.connectors.sdk.auth import Auth
+from trueup.connectors.sdk.auth import ApiKey, Auth, Bearer
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Answer, Connection, Notice, Page, Raw, Receipt, Record
 from trueup.kernel.errors import Broken, Busy, Refused, Unsettled
@@ -130,6 +130,7 @@ class VendorClient:
         self._renewing = threading.Lock()
         self._renewed_at = 0.0
         self._disguised_since = 0.0
+        self._accepted = False
         self._http = httpx2.Client(
             timeout=manifest.limits.timeout_seconds,
             follow_redirects=False,
@@ -217,7 +218,10 @@ class VendorClient:
         headers: Mapping[str, str] | None,
         allow: frozenset[int],
     ) -> Answer:
-        answer = self._signed(method, path, params, json, headers)
+        if isinstance(self.auth, ApiKey | Bearer) and self.pace.shared is not None and 401 not in allow:
+            answer = self._with_key(self.pace.shared, method, path, params, json, headers)
+        else:
+            answer = self._signed(method, path, params, json, headers)
         if answer.status == 401 and 401 not in allow and self._renew(answer):
             answer = self._signed(method, path, params, json, headers)
         if answer.status == 401 and 401 not in allow and self._overloaded(answer):
@@ -229,6 +233,34 @@ class VendorClient:
         if isinstance(trouble, Busy) and answer.status in (429, 503):
             raise self._told(trouble, overload=answer.status == 429)
         raise trouble
+
+    def _with_key(
+        self,
+        shared: Budget,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        json: Any,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
+        """Call with a key that is sent each time: the first call is the sign-in, and one refused is not repeated."""
+        first = not self._accepted
+        if first:
+            shared.may_sign_in(_mark(self.connection.credentials, self.connection.system))
+        try:
+            answer = self._signed(method, path, params, json, headers)
+        except BaseException:
+            if first:
+                shared.gave_up_sign_in()
+            raise
+        if answer.status == 401:
+            self._accepted = False
+            said = answer.raw[:200].decode("utf-8", "replace")
+            raise shared.sign_in_refused(f"{self.manifest.title} does not take our key (401): {said}")
+        if first:
+            self._accepted = True
+            shared.signed_in()
+        return answer
 
     def _renew(self, answer: Answer) -> bool:
         """Sign in anew, once for all threads that met the same old token; not when the token was fresh anyway."""
