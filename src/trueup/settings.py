@@ -9,12 +9,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -134,20 +135,49 @@ class PackageSettings(_Part):
     phases: list[str] = []
 
 
+class WindowSettings(_Part):
+    """Hours in which nothing is posted into a system, `"22:00"` to `"06:00"` of a time zone.
+
+    kinds     invoice, credit, journal_reference; all of them when not given
+    entities  legal entities; all when not given
+    """
+
+    closed_from: time
+    closed_to: time
+    timezone: str = "UTC"
+    kinds: list[Literal["invoice", "credit", "journal_reference"]] = []
+    entities: list[str] = []
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, given: str) -> str:
+        try:
+            ZoneInfo(given)
+        except (ZoneInfoNotFoundError, ValueError) as unknown:
+            raise ValueError(f"there is no time zone {given}; write one like Europe/Berlin") from unknown
+        return given
+
+
 class SystemSettings(_Part):
     """One connected system. Credentials are secret references; nothing secret stands in the file.
 
+    posting_windows          hours in which no document is posted into it
+    closed_period            a document of a closed month waits (hold), or takes the first open day (redate)
+    account                  what shares one budget at the vendor; absent is the system's own name
     per_second, concurrency  our share of the account's limits; absent takes the connector's own
     late_commit_seconds  how long after silence a write can still arrive; absent takes what the connector says
     read_back_minutes    when what was written more than once is read again; absent takes what the connector says
     """
 
     connector: str
+    account: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]{0,80}$")
     base_url: str = ""
     token_url: str = ""
     credentials: dict[str, str] = {}
     webhook_secret: str = ""
     options: dict[str, str] = {}
+    posting_windows: list[WindowSettings] = []
+    closed_period: Literal["hold", "redate"] = "hold"
     poll_seconds: float = Field(default=60, gt=0)
     per_second: float | None = Field(default=None, gt=0)
     concurrency: int | None = Field(default=None, gt=0)

@@ -15,7 +15,7 @@ from small_firm import gid_of
 from trueup.entrypoints.cli import metrics as metrics_command
 from trueup.entrypoints.cli.output import flat
 from trueup.entrypoints.web import pages as pages_module
-from trueup.store import access, migrate
+from trueup.store import access, budgets, migrate
 from trueup.store.database import Database
 
 EVERYTHING = ("work:read", "money:read", "cost:read", "act")
@@ -398,3 +398,24 @@ def test_every_figure_leads_to_its_records(ana, api):
     assert "margin_actual" not in {one["name"] for one in told["definitions"]}
     for drill in {one["drill"] for one in told["definitions"]}:
         assert ana(drill).status == 200
+
+
+def test_the_flows_page_says_who_uses_an_account_and_what_stopped_it(ana, house):
+    first, second = sorted(house.accounts())[:2]
+    with house.database.transaction() as tx:
+        for account in (first, second):
+            budgets.open_account(tx, account, 10.0, 4, 30.0)
+        lot = budgets.take(tx, first, "one", "posting", "DE01", 1)
+        budgets.give_back(tx, first, [budgets.Returned(lot.lot, 1, 0)], well=True)
+        budgets.slow_down(tx, first, 300.0, overload=True)
+        budgets.may_sign_in(tx, second, "one", "mark")
+        budgets.sign_in_refused(tx, second, "they do not know us")
+    text = Shape(ana("/flows").body.decode()).text
+    assert "posting · DE01 · 1 call" in text
+    assert "asked to wait" in text
+    assert "slowed down from 4" in text
+    assert "sign-in stopped" in text
+    assert f"trueup budget resume {second}" in text
+    with house.database.transaction() as tx:
+        tx.run("delete from budgets")
+        tx.run("delete from sign_ins")

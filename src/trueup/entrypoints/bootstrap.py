@@ -42,6 +42,8 @@ from trueup.mapping.file import load as load_mapping
 from trueup.model.events import CATALOGUE
 from trueup.pipeline import edition, settling
 from trueup.pipeline.house import Firm, FxRate, House, LegalEntity, ListLine, Package, Prepayment, System, TransferPrice
+from trueup.pipeline.pace import SharedBudget
+from trueup.pipeline.windows import Posting, Window
 from trueup.processes.reactions import REACTIONS
 from trueup.processes.undo import WITHDRAWN
 from trueup.settings import (
@@ -101,9 +103,10 @@ def build(settings: Settings, database: Database) -> House:
             webhook_secret=settings.secret(configured.webhook_secret),
             options=configured.options,
         )
-        systems[name] = System(
-            name, connector.manifest.role, connector, connector.client(connector.manifest, connection)
-        )
+        client = connector.client(paced(connector.manifest, configured), connection)
+        account = configured.account or name
+        client.pace.shared = SharedBudget(database, account, client.manifest.title, client.manifest.limits)
+        systems[name] = System(name, connector.manifest.role, connector, client, account, posting(configured))
         for file, text in connector.mappings.items():
             mapping = load_mapping(settings.overlays.get(f"{name}/{file}", text), connector.verbs)
             if mapping.outward:
@@ -171,6 +174,17 @@ def patient(manifest: Manifest, configured: SystemSettings) -> Manifest:
         return write.model_copy(update=given | fixed)
 
     return manifest.model_copy(update={"writes": {name: changed(write) for name, write in manifest.writes.items()}})
+
+
+def posting(configured: SystemSettings) -> Posting:
+    """Return when documents may be posted into a system."""
+    return Posting(
+        tuple(
+            Window(one.closed_from, one.closed_to, one.timezone, frozenset(one.kinds), frozenset(one.entities))
+            for one in configured.posting_windows
+        ),
+        configured.closed_period,
+    )
 
 
 def default_ownership() -> str:

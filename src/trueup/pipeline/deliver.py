@@ -13,7 +13,10 @@ from trueup.kernel.errors import Broken, Busy, Refused, Trouble, Unsettled
 from trueup.kernel.strict_json import digest
 from trueup.mapping.outward import Body, outward
 from trueup.pipeline import settling
+from trueup.pipeline.chunks import send
 from trueup.pipeline.house import House, System
+from trueup.pipeline.pace import lane_of
+from trueup.pipeline.windows import Gate
 from trueup.store import changes, crosswalk, cursors, deliveries, inbox, objects
 from trueup.store.crosswalk import Link
 from trueup.store.database import Tx
@@ -65,18 +68,23 @@ def deliver(house: House, system: System, worker: str, pool: ThreadPoolExecutor,
     with house.database.transaction() as tx:
         if cursors.paused(tx, system.name):
             return 0
-        claimed = deliveries.claim(tx, system.name, limit, worker, lease)
+        most = system.client.pace.batch(limit, lease / 3)
+        claimed = deliveries.claim(tx, system.name, most, worker, lease)
         if not claimed:
             return 0
-        ready, results = _prepare(tx, house, system, claimed, began + lease - settling.attempt_seconds(timeout))
-    results += list(pool.map(lambda item: _attempt(system, item), ready))
+        refusals = system.connector.manifest.refusals
+        about_period = frozenset(code for code, refusal in refusals.items() if refusal.kind == "period")
+        gate = Gate(tx, system.name, system.role, system.posting, about_period)
+        ready, results = _prepare(tx, house, system, claimed, gate, began + lease - settling.attempt_seconds(timeout))
+    results += list(pool.map(lambda item: _paced(system, gate, item), ready))
     with house.database.transaction() as tx:
         _settle(tx, house, system, claimed, results)
+        gate.learn(tx, results)
     return len(claimed)
 
 
 def _prepare(
-    tx: Tx, house: House, system: System, claimed: Sequence[Delivery], until: float
+    tx: Tx, house: House, system: System, claimed: Sequence[Delivery], gate: Gate, until: float
 ) -> tuple[list[Prepared], list[Result]]:
     """Build the bodies from what we know now, and write them down before anything is sent."""
     held = objects.load(tx, [delivery.gid for delivery in claimed])
@@ -90,8 +98,11 @@ def _prepare(
     made = []
     for delivery in claimed:
         write = system.connector.manifest.writes.get(delivery.object)
+        kept_back, source = gate.look(delivery, sources[delivery.key])
+        if kept_back is not None:
+            results.append(kept_back)
+            continue
         mapping = house.outward.get((delivery.kind, system.name, delivery.object))
-        source = sources[delivery.key]
         if write is None or mapping is None or source is None:
             why = "the object does not exist" if mapping and write else "no mapping writes this object"
             results.append(_waits(delivery, "parked", why, "configuration"))
@@ -153,6 +164,17 @@ def _identifiers(value: Any) -> list[str]:
     return []
 
 
+def _paced(system: System, gate: Gate, item: Prepared) -> Result:
+    """Make one attempt from the budget of its lane and legal entity."""
+    spared = gate.spare(item.delivery)
+    if spared is not None:
+        return spared
+    with system.client.pace.using(lane_of(item.delivery.kind), item.delivery.legal_entity):
+        result = _attempt(system, item)
+    gate.heard(result)
+    return result
+
+
 def _attempt(system: System, item: Prepared) -> Result:
     """Make one attempt; whatever goes wrong becomes a state, and nothing is lost or repeated because of it."""
     began = time.monotonic()
@@ -196,7 +218,7 @@ def _send(system: System, item: Prepared) -> Result:
         later = max(wait, getattr(trouble, "retry_after", None) or 0.0)
         return _result(item, open_end, "find", detail=str(trouble), wait=later)
     try:
-        receipt = system.client.post(one.object, one.gid, item.body, item.external_id, one.once)
+        receipt = send(system.client, one.object, one.gid, item.body, item.external_id, one.once)
     except Busy as away:
         return _result(item, open_end, "send", detail=str(away), wait=max(wait, away.retry_after or 0.0))
     except Unsettled as silence:

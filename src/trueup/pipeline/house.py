@@ -20,6 +20,7 @@ from trueup.documents.issue import Letterhead
 from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
 from trueup.mapping.file import MappingFile
+from trueup.pipeline.windows import Posting
 from trueup.store.changes import Event
 from trueup.store.database import Database, Tx
 from trueup.store.numbers import Numbering
@@ -173,12 +174,18 @@ class Firm:
 
 @dataclass(frozen=True)
 class System:
-    """One connected system."""
+    """One connected system.
+
+    account  what shares its budget at the vendor; empty is its own name
+    posting  when documents may be posted into it
+    """
 
     name: str
     role: str
     connector: Connector
     client: VendorClient
+    account: str = ""
+    posting: Posting = field(default_factory=Posting)
 
 
 @dataclass
@@ -202,6 +209,13 @@ class House:
     def with_role(self, role: str) -> list[System]:
         """Return the systems that play a role."""
         return [system for system in self.systems.values() if system.role == role]
+
+    def accounts(self) -> dict[str, list[str]]:
+        """Return the vendor accounts with the systems that share each."""
+        found: dict[str, list[str]] = {}
+        for name, system in sorted(self.systems.items()):
+            found.setdefault(system.account or name, []).append(name)
+        return found
 
     def targets(self, kind: str, role: str) -> list[tuple[System, str, str]]:
         """Return where a kind of object goes in the systems of a role: (system, vendor object, dedupe class)."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from trueup.connectors.sdk.wire import Record
 from trueup.kernel.errors import Busy, Refused, Unsettled
 from trueup.pipeline.house import House, System
+from trueup.pipeline.pace import lane_of_read
 from trueup.store import cursors, inbox
 from trueup.store.inbox import Arrival, Message, Settlement
 
@@ -25,7 +26,8 @@ def poll(house: House, system: System, object_name: str) -> tuple[int, bool]:
             raise Busy(f"{system.name} has asked us to wait", 1.0)
         cursor = cursors.get(tx, system.name, object_name)
     try:
-        page = system.client.changes(object_name, cursor)
+        with system.client.pace.using(lane_of_read(lane == "volume", cursor is None)):
+            page = system.client.changes(object_name, cursor)
     except (Busy, Refused, Unsettled) as trouble:
         _felt_bad(house, system, trouble)
         raise
@@ -88,7 +90,8 @@ def fetch_announced(house: House, worker: str) -> int:
 def _fetch(house: House, system: System, object_name: str, notices: Sequence[Message]) -> None:
     ids = list(dict.fromkeys(notice.external_id for notice in notices))
     try:
-        records = system.client.fetch(object_name, ids)
+        with system.client.pace.using("master"):
+            records = system.client.fetch(object_name, ids)
     except (Busy, Refused, Unsettled) as trouble:
         _felt_bad(house, system, trouble)
         with house.database.transaction() as tx:

@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qs, urlsplit
@@ -113,7 +113,10 @@ class Host:
         if fate.fault == "late":
             self._later(system, request, fate.late_seconds)
             return Response(204), True
-        response = self._handled(system, request)
+        with nullcontext(True) if token else simulator.under_way() as room:
+            if not room:
+                return simulator.crowded(), False
+            response = self._handled(system, request)
         return response, fate.fault == "unk" and 200 <= response.status < 300
 
     def _handled(self, system: str, request: Request) -> Response:

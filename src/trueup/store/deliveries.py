@@ -73,6 +73,7 @@ class Delivery:
     looks: int = 0
     job: str | None = None
     accepted_for: float | None = None
+    legal_entity: str = ""
 
     @property
     def once(self) -> str:
@@ -172,21 +173,41 @@ def claim(tx: Tx, system: str, limit: int, worker: str, seconds: float) -> list[
             looks = case when state = 'sending' then 0 else looks end,
             state = case when state = 'sending' then 'unknown' else state end
         where key in (
-            select key from deliveries d
-            where system = %(system)s and state in ('due', 'sending', 'unknown', 'landed', 'processing') and due_at <= now()
-                and (lease_until is null or lease_until < now())
-                and (state <> 'due' or not exists (
-                    select from deliveries e where e.system = d.system and e.gid = d.gid and e.object = d.object
-                        and e.key <> d.key and (e.state in ('sending', 'unknown', 'landed', 'processing') or e.in_doubt
-                            or (e.sequence < d.sequence and e.state in ('planned', 'due')))))
-                and (state <> 'due' or not exists (
-                    select from unnest(d.depends_on) as needed left join deliveries p on p.key = needed
-                    where p.state is distinct from 'confirmed' and p.state is distinct from 'superseded'))
-            order by priority, sequence limit %(limit)s for update skip locked)
+            select key from (
+                -- Each legal entity's deliveries by themselves: whose backlog is longest does not stand before others.
+                select f.key, f.priority, f.sequence,
+                    row_number() over (partition by f.legal_entity, f.priority order by f.sequence) as turn
+                from (
+                    with recursive whose as (
+                        (select legal_entity from deliveries
+                         where system = %(system)s and state in ('due', 'sending', 'unknown', 'landed', 'processing')
+                         order by legal_entity limit 1)
+                        union all
+                        select (select n.legal_entity from deliveries n
+                                where n.system = %(system)s
+                                    and n.state in ('due', 'sending', 'unknown', 'landed', 'processing')
+                                    and n.legal_entity > w.legal_entity
+                                order by n.legal_entity limit 1)
+                        from whose w where w.legal_entity is not null)
+                    select legal_entity from whose where legal_entity is not null) entities
+                cross join lateral (
+                    select key, legal_entity, priority, sequence from deliveries d
+                    where system = %(system)s and legal_entity = entities.legal_entity
+                        and state in ('due', 'sending', 'unknown', 'landed', 'processing') and due_at <= now()
+                        and (lease_until is null or lease_until < now())
+                        and (state <> 'due' or not exists (
+                            select from deliveries e where e.system = d.system and e.gid = d.gid and e.object = d.object
+                                and e.key <> d.key and (e.state in ('sending', 'unknown', 'landed', 'processing')
+                                    or e.in_doubt or (e.sequence < d.sequence and e.state in ('planned', 'due')))))
+                        and (state <> 'due' or not exists (
+                            select from unnest(d.depends_on) as needed left join deliveries p on p.key = needed
+                            where p.state is distinct from 'confirmed' and p.state is distinct from 'superseded'))
+                    order by priority, sequence limit %(limit)s for update skip locked) f) fair
+            order by priority, turn, sequence limit %(limit)s)
         returning key, system, object, gid, kind, purpose, source, dedupe, state, attempts, fence, body, body_digest,
             external_id, round, looks, job, extract(epoch from now() - first_sent_at)::float8 as sent_for,
             extract(epoch from now() - silent_at)::float8 as silent_for,
-            extract(epoch from now() - accepted_at)::float8 as accepted_for
+            extract(epoch from now() - accepted_at)::float8 as accepted_for, legal_entity
         """,
         {"worker": worker, "seconds": seconds, "system": system, "limit": limit},
     )

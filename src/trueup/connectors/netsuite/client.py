@@ -251,6 +251,19 @@ class NetSuite(VendorClient):
             raise Unsettled(f"{self.manifest.title} accepted {object} {key} but does not show it yet")
         return found
 
+    def part(self, object: str, external_id: str, body: Raw) -> None:
+        """Change a record and add lines: without `replace` NetSuite keeps the lines that are there."""
+        self.call("PATCH", f"/record/v1/{object}/{external_id}", json=_exact(body), headers=_STRICT)
+
+    def whole(self, object: str, key: str) -> tuple[Receipt, Raw] | None:
+        """Return the record whose external id is our key with its sublists."""
+        params = {"expandSubResources": "true"}
+        answer = self.call("GET", f"/record/v1/{object}/eid:{_checked(key)}", params=params, allow=(404,))
+        if answer.status == 404:
+            return None
+        body = answer.json()
+        return Receipt(str(body["id"]), str(body.get("lastModifiedDate", ""))), body
+
     def _landed(self, object: str, key: str, body: Raw) -> Receipt | None:
         """Say whether an invoice that may not change any more is the very one we want to send.
 

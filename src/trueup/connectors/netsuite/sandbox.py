@@ -45,6 +45,11 @@ class NetSuiteAccount(Account):
         """Return the answer to one request too many at the same time in the account; there is no Retry-After."""
         return error(429, "CONCURRENCY_LIMIT_EXCEEDED", "Concurrent request limit exceeded. Request blocked.")
 
+    def crowded(self) -> Response:
+        """Return the answer to one request too many; an account may call a good token an invalid login instead."""
+        text = "Invalid login attempt. For more details, see the Login Audit Trail in the NetSuite UI."
+        return error(401, "INVALID_LOGIN", text) if self.disguises else self.throttled()
+
     def unavailable(self) -> Response:
         """Return the answer of an account that is down."""
         return error(503, "SERVICE_UNAVAILABLE", "The service is temporarily unavailable.")

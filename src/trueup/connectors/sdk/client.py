@@ -1,14 +1,17 @@
 """One request loop for all vendors: signing in, limits, and errors named by what has to happen next."""
 
+import hashlib
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
 
 import httpx2
 import msgspec
 
-from trueup.connectors.sdk.auth import Auth
+from trueup.connectors.sdk.auth import ApiKey, Auth, Bearer
 from trueup.connectors.sdk.manifest import Manifest
 from trueup.connectors.sdk.wire import Answer, Connection, Notice, Page, Raw, Receipt, Record
 from trueup.kernel.errors import Broken, Busy, Refused, Unsettled
@@ -16,23 +19,83 @@ from trueup.kernel.errors import Broken, Busy, Refused, Unsettled
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 MAX_ANSWER_BYTES = 50_000_000
 LONGEST_READ_WAIT = 2.0
+DEFAULT_USE = ("master", "")
+RENEWED_SECONDS = 300.0
+"""A token as young as this that the vendor calls invalid is no reason to sign in again."""
+LONGEST_OVERLOAD = 900.0
+"""Calls refused at fresh tokens for as long as this, without one that went well, are no overload any more."""
+USED_TOKEN = "x-trueup-used"
+"""Not the vendor's: tells which token an answer refused."""
 NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
-class Pace:
-    """A token bucket and a counter of calls under way, for one process.
+class Budget(Protocol):
+    """What all workers together may ask of one vendor account."""
 
-    The account's budget is shared by all workers through the database; this keeps one process polite.
+    def begin(self, lane: str, entity: str) -> object:
+        """Wait for our turn and return a permit for one call.
+
+        Raises    Busy when the vendor wants everybody to stay away, or others use up the account for too long.
+        """
+
+    def end(self, permit: Any) -> None:
+        """Give the permit back: the call has ended."""
+
+    def told(self, retry_after: float | None, *, overload: bool) -> float:
+        """Keep everybody away, as the vendor said or as we guess; return for how long, seconds."""
+
+    def batch(self, most: int, seconds: float) -> int:
+        """Return how many calls it is wise to begin together: what the pace allows in so many seconds."""
+
+    def may_sign_in(self, mark: str) -> None:
+        """Wait until nobody else signs in.
+
+        Raises    Busy when signing in now could lock the account, or a person has to look first.
+        """
+
+    def signed_in(self) -> None:
+        """Note that the vendor accepted us."""
+
+    def gave_up_sign_in(self) -> None:
+        """Note that signing in met silence."""
+
+    def sign_in_refused(self, reason: str) -> Busy:
+        """Note that the vendor refused us; return what to raise."""
+
+
+class Pace:
+    """Keeps calls to one account polite: a token bucket and a counter of calls under way, for one process.
+
+    With `shared` the account's budget decides instead, for all workers together; `using` says whose call it is.
     """
 
     def __init__(self, per_second: float, concurrency: int) -> None:
+        self.shared: Budget | None = None
         self._gap = 1 / per_second
         self._next = 0.0
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(concurrency)
+        self._here = threading.local()
+
+    @contextmanager
+    def using(self, lane: str, entity: str = "") -> Iterator[None]:
+        """Say for which lane and legal entity this thread calls, inside the block."""
+        before = getattr(self._here, "whose", DEFAULT_USE)
+        self._here.whose = (lane, entity)
+        try:
+            yield
+        finally:
+            self._here.whose = before
+
+    def batch(self, most: int, seconds: float) -> int:
+        """Return how many calls it is wise to begin together, at most `most`."""
+        return most if self.shared is None else self.shared.batch(most, seconds)
 
     def __enter__(self) -> None:
         """Wait for a slot, then for our turn."""
+        if self.shared is not None:
+            self._here.permit = self.shared.begin(*getattr(self._here, "whose", DEFAULT_USE))
+            return
         self._slots.acquire()
         with self._lock:
             now = time.monotonic()
@@ -43,6 +106,9 @@ class Pace:
 
     def __exit__(self, *_: object) -> None:
         """Give the slot back."""
+        if self.shared is not None:
+            self.shared.end(self._here.permit)
+            return
         self._slots.release()
 
 
@@ -62,6 +128,10 @@ class VendorClient:
         self.connection = connection
         self.base_url = (connection.base_url or manifest.base_url).rstrip("/")
         self.pace = Pace(manifest.limits.per_second, manifest.limits.concurrency)
+        self._renewing = threading.Lock()
+        self._renewed_at = 0.0
+        self._disguised_since = 0.0
+        self._accepted = False
         self._http = httpx2.Client(
             timeout=manifest.limits.timeout_seconds,
             follow_redirects=False,
@@ -115,6 +185,14 @@ class VendorClient:
         record = self.get(object, external_id)
         return None if record is None else Answer(200, {}, record.raw).json()
 
+    def part(self, object: str, external_id: str, body: Raw) -> None:
+        """Change what the body names of a record, and add its lines to those that are there."""
+        raise self._lacks("part")
+
+    def whole(self, object: str, key: str) -> tuple[Receipt, Raw] | None:
+        """Return the record that carries our key with all its lines, as our bodies have it; None when there is none."""
+        raise self._lacks("whole")
+
     def settle(self, object: str, records: Sequence[Record]) -> None:
         """Tell the vendor that these records are kept, where its contract has such a handshake."""
 
@@ -164,13 +242,76 @@ class VendorClient:
         headers: Mapping[str, str] | None,
         allow: frozenset[int],
     ) -> Answer:
-        answer = self._signed(method, path, params, json, headers)
-        if answer.status == 401 and 401 not in allow:
-            self.auth.forget()
+        if isinstance(self.auth, ApiKey | Bearer) and self.pace.shared is not None and 401 not in allow:
+            answer = self._with_key(self.pace.shared, method, path, params, json, headers)
+        else:
             answer = self._signed(method, path, params, json, headers)
+        if answer.status == 401 and 401 not in allow and self._renew(answer):
+            answer = self._signed(method, path, params, json, headers)
+        if answer.status == 401 and 401 not in allow and self._overloaded(answer):
+            raise self._told(Busy(f"{self.manifest.title} refuses a fresh sign-in: it has too many calls at a time"))
         if 200 <= answer.status < 300 or answer.status in allow:
+            self._disguised_since = 0.0
             return answer
-        raise self.trouble(method, answer)
+        trouble = self.trouble(method, answer)
+        if isinstance(trouble, Busy) and answer.status in (429, 503):
+            raise self._told(trouble, overload=answer.status == 429)
+        raise trouble
+
+    def _with_key(
+        self,
+        shared: Budget,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        json: Any,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
+        """Call with a key that is sent each time: the first call is the sign-in, and one refused is not repeated."""
+        first = not self._accepted
+        if first:
+            shared.may_sign_in(_mark(self.connection.credentials, self.connection.system))
+        try:
+            answer = self._signed(method, path, params, json, headers)
+        except BaseException:
+            if first:
+                shared.gave_up_sign_in()
+            raise
+        if answer.status == 401:
+            self._accepted = False
+            said = answer.raw[:200].decode("utf-8", "replace")
+            raise shared.sign_in_refused(f"{self.manifest.title} does not take our key (401): {said}")
+        if first:
+            self._accepted = True
+            shared.signed_in()
+        return answer
+
+    def _renew(self, answer: Answer) -> bool:
+        """Sign in anew, once for all threads that met the same old token; not when the token was fresh anyway."""
+        looks_so = bool(self.manifest.limits.overload_looks_like)
+        with self._renewing:
+            used = answer.headers.get(USED_TOKEN, "")
+            if used and used != _mark({"": self.auth.header(self._post_form).get("Authorization", "")}):
+                return True  # somebody has renewed it meanwhile
+            if looks_so and self._renewed_at and time.monotonic() - self._renewed_at < RENEWED_SECONDS:
+                return False
+            self.auth.forget()
+            self.auth.header(self._post_form)
+            self._renewed_at = time.monotonic()
+            return True
+
+    def _overloaded(self, answer: Answer) -> bool:
+        """Say whether a refused login is an overload in disguise: the vendor has given us a token just now."""
+        if self.refusal(answer)[0] not in self.manifest.limits.overload_looks_like:
+            return False
+        self._disguised_since = self._disguised_since or time.monotonic()
+        return time.monotonic() - self._disguised_since < LONGEST_OVERLOAD
+
+    def _told(self, busy: Busy, *, overload: bool = True) -> Busy:
+        """Keep all workers away from the account, and say for how long."""
+        if self.pace.shared is None:
+            return busy
+        return Busy(str(busy), self.pace.shared.told(busy.retry_after, overload=overload))
 
     def trouble(self, method: str, answer: Answer) -> Exception:
         """Name a bad answer by what has to happen next."""
@@ -201,9 +342,31 @@ class VendorClient:
             signed.setdefault("Content-Type", "application/json")
         url = path if path.startswith("http") else f"{self.base_url}{path}"
         with self.pace:
-            return self._exchange(method, url, params=params, content=content, headers=signed)
+            answer = self._exchange(method, url, params=params, content=content, headers=signed)
+        if answer.status == 401:
+            answer = Answer(
+                answer.status, {**answer.headers, USED_TOKEN: _mark({"": signed.get("Authorization", "")})}, answer.raw
+            )
+        return answer
 
     def _post_form(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+        """Ask for a token: one worker at a time, and never so often that the vendor locks the account."""
+        shared = self.pace.shared
+        if shared is None:
+            return self._ask_for_token(url, form, headers)
+        shared.may_sign_in(_mark(self.connection.credentials, self.connection.system))
+        try:
+            answer = self._ask_for_token(url, form, headers)
+        except BaseException:
+            shared.gave_up_sign_in()
+            raise
+        if answer.status == 200:
+            shared.signed_in()
+            return answer
+        said = answer.raw[:200].decode("utf-8", "replace")
+        raise shared.sign_in_refused(f"{self.manifest.title} answered {answer.status} to our sign-in: {said}")
+
+    def _ask_for_token(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
         try:
             answer = self._exchange("POST", url, data=dict(form), headers=dict(headers))
         except Unsettled as silence:  # asking for a token twice does no harm
@@ -225,11 +388,20 @@ class VendorClient:
         return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, response.content)
 
 
+def _mark(secret: Mapping[str, str], salt: str = "") -> str:
+    """Tell credentials or tokens apart: 32 bits of a digest, far too few to find them again."""
+    text = salt + "".join(f"\x1f{name}\x1e{value}" for name, value in sorted(secret.items()) if value)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def retry_after(answer: Answer) -> float | None:
-    """Read Retry-After in seconds, kept between one second and fifteen minutes; None when it is absent or no number."""
-    text = answer.headers.get("retry-after", "")
+    """Read Retry-After, seconds or an HTTP date, kept between one second and fifteen minutes; None when it is neither."""
+    text = answer.headers.get("retry-after", "").strip()
     try:
         seconds = float(text)
     except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
     return min(max(seconds, 1.0), 900.0) if seconds == seconds else None

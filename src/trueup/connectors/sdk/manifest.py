@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -25,11 +25,15 @@ class Fact(BaseModel):
 
 
 class Limits(Fact):
-    """What the vendor lets us do, with the document that says so."""
+    """What the vendor lets us do, with the document that says so.
+
+    overload_looks_like  error codes of refused logins with which the vendor also answers too many calls at a time
+    """
 
     concurrency: int = Field(gt=0)
     per_second: float = Field(gt=0)
     timeout_seconds: float = Field(default=30, gt=0)
+    overload_looks_like: tuple[str, ...] = ()
     source: str
 
 
@@ -46,6 +50,23 @@ class Read(Fact):
     order: int = 50
 
 
+class Chunks(Fact):
+    """How a document with more lines than one call may carry is written: first some, then the rest is added to it.
+
+    max_lines  lines a call may carry
+    lines      where the list of lines stands in the body: `item.items`
+    key        the field of a line that carries our key: what is there already is not added again
+    amount     the field of a line whose sum must be ours to the cent
+    source     the document that says so, or that it is our own restraint
+    """
+
+    max_lines: int = Field(gt=0)
+    lines: str
+    key: str
+    amount: str
+    source: str
+
+
 class Write(Fact):
     """One vendor object we write.
 
@@ -60,6 +81,7 @@ class Write(Fact):
     poll_seconds      for async: pauses between questions; the last one repeats
     read_back_minutes  an object written more than once is read again after this time, to see that the newest value
         stands; None where the vendor does not show it
+    chunks    for A: documents over the vendor's limit are written in parts, as one document; absent has no limit
     """
 
     kind: Name
@@ -73,11 +95,19 @@ class Write(Fact):
     poll_seconds: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(1, 2, 5, 15, 30), min_length=1)
     read_back_minutes: float | None = Field(default=15, gt=0)
 
+    chunks: Chunks | None = None
+
     @property
     def cool_down(self) -> float:
         """Return the seconds of silence after which a look that finds nothing means that nothing will come."""
         late = LATE_COMMIT_SECONDS if self.late_commit_seconds is None else self.late_commit_seconds
         return late + (self.index_lag_seconds or 0.0)
+
+    @model_validator(mode="after")
+    def _parts_need_a_key(self) -> Self:
+        if self.chunks is not None and self.dedupe != "A":
+            raise ValueError("only a document that is found by our key (class A) can be written in chunks")
+        return self
 
 
 class Refusal(Fact):

@@ -221,6 +221,12 @@ class Simulator:
         self.lock = threading.RLock()
         self.journal: list[tuple[str, str]] = []
         """(method, path) of every write the vendor has committed, for tests that count effects."""
+        self.slots = 0
+        self.slots_taken = 0
+        self.takes_seconds = 0.0
+        self.disguises = False
+        self._under_way = 0
+        self._counting = threading.Lock()
         self._routes = [
             (*getattr(type(self), name).__dict__["route"], getattr(self, name))
             for name in dir(type(self))
@@ -245,6 +251,15 @@ class Simulator:
         """Return the vendor's answer to an unknown path or record."""
         return Response(404, {"message": f"{request.method} {request.path} not found"})
 
+    def crowded(self) -> Response:
+        """Return the answer to one request too many at a time; a vendor may disguise it as something else."""
+        return self.throttled()
+
+    def crowd(self, slots: int, taken: int = 0, takes_seconds: float = 0.0, disguises: bool = False) -> None:
+        """Let the account answer so many requests at a time, of which others than the hub take some; 0 is no limit."""
+        self.slots, self.slots_taken = slots, taken
+        self.takes_seconds, self.disguises = takes_seconds, disguises
+
     # --- what the host calls -------------------------------------------------------------------------------------
 
     def handle(self, request: Request) -> Response:
@@ -266,6 +281,20 @@ class Simulator:
                 return no.response
             finally:
                 self.store.flush()
+
+    @contextmanager
+    def under_way(self) -> Iterator[bool]:
+        """Count a request while it is answered; False when it is one too many."""
+        with self._counting:
+            room = not self.slots or self._under_way + self.slots_taken < self.slots
+            self._under_way += room
+        try:
+            if room and self.takes_seconds:
+                time.sleep(self.takes_seconds)
+            yield room
+        finally:
+            with self._counting:
+                self._under_way -= room
 
     def announce(self, body: Row | list[Any]) -> None:
         """Queue a signed webhook for the hub; it survives a restart until the host has sent it."""

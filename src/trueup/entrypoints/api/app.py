@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trueup.entrypoints.api import (
     adjusting,
+    budgets,
     close,
     documents,
     effects,
@@ -93,6 +94,7 @@ PARTS = (
     events,
     subscribers,
     adjusting,
+    budgets,
     evidence,
     process,
     close,

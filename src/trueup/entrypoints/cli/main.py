@@ -12,6 +12,7 @@ import typer
 from trueup import __version__
 from trueup.entrypoints.cli import (
     adjusting,
+    budgets,
     close,
     connectors,
     demo,
@@ -68,6 +69,7 @@ app.add_typer(schedules.schedule, name="schedule")
 app.add_typer(taxes.tax, name="tax")
 app.add_typer(labour.labour, name="labour")
 app.add_typer(subscribers.subscriber, name="subscriber")
+app.add_typer(budgets.budget, name="budget")
 app.add_typer(einvoices.einvoice, name="einvoice")
 app.add_typer(effects.effects, name="effects")
 token = typer.Typer(help="Tokens for the API and the pages.", no_args_is_help=True)

@@ -40,6 +40,7 @@ from trueup.reporting import (
     watchdog,
     work,
 )
+from trueup.reporting.budgets import budgets
 from trueup.reporting.executive import Executive
 from trueup.reporting.sight import MONEY_FIELDS
 from trueup.reporting.subscribers import states
@@ -241,7 +242,8 @@ def flows_page(desk: Work) -> Response:
             cli="trueup status",
             page=flows.flows(tx),
             stalled=watchdog.stalled(tx),
-            limits={name: system.connector.manifest.limits for name, system in desk.house.systems.items()},
+            limits={name: system.client.manifest.limits for name, system in desk.house.systems.items()},
+            budgets=budgets(tx, desk.house.accounts()),
             links=FLOW_LINKS if desk.can("money:read") else {},
         )
 
