@@ -14,6 +14,7 @@ def used(house):
         lot = budgets.take(tx, busy, "one", "backfill", "DE01", 1)
         budgets.give_back(tx, busy, [budgets.Returned(lot.lot, 1, 0)], well=True)
         budgets.slow_down(tx, away, 120.0, overload=True)
+        budgets.slow_down(tx, away, 120.0, overload=True)
     return busy, away
 
 

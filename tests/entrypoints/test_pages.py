@@ -408,6 +408,7 @@ def test_the_flows_page_says_who_uses_an_account_and_what_stopped_it(ana, house)
         lot = budgets.take(tx, first, "one", "posting", "DE01", 1)
         budgets.give_back(tx, first, [budgets.Returned(lot.lot, 1, 0)], well=True)
         budgets.slow_down(tx, first, 300.0, overload=True)
+        budgets.slow_down(tx, first, 300.0, overload=True)
         budgets.may_sign_in(tx, second, "one", "mark")
         budgets.sign_in_refused(tx, second, "they do not know us")
     text = Shape(ana("/flows").body.decode()).text

@@ -144,6 +144,7 @@ def test_without_a_word_from_the_vendor_each_refusal_in_a_row_keeps_us_away_for_
 def test_too_many_calls_make_us_slower_and_success_makes_us_faster_again(empty):
     pace = worker(empty, per_second=100.0, concurrency=5)
     pace.shared.told(None, overload=True)
+    pace.shared.told(None, overload=True)
     with empty.transaction() as tx:
         slowed = budgets.accounts(tx)[0]
     assert slowed["rate"] == pytest.approx(70)
@@ -156,6 +157,13 @@ def test_too_many_calls_make_us_slower_and_success_makes_us_faster_again(empty):
     with empty.transaction() as tx:
         again = budgets.accounts(tx)[0]
     assert (again["rate"], again["slots"]) == (100.0, 5.0)
+
+
+def test_one_refusal_between_calls_that_went_well_does_not_make_us_slower(empty):
+    pace = worker(empty, per_second=100.0, concurrency=5)
+    pace.shared.told(None, overload=True)
+    with empty.transaction() as tx:
+        assert budgets.accounts(tx)[0]["rate"] == 100.0
 
 
 def test_an_outage_is_no_overload_and_leaves_the_pace_as_it_was(empty):

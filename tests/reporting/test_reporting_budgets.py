@@ -51,6 +51,7 @@ def test_a_paused_and_a_stopped_account_say_so(database):
     with database.transaction() as tx:
         kept.open_account(tx, "away", 10.0, 4, 30.0)
         kept.slow_down(tx, "away", 60.0, overload=True)
+        kept.slow_down(tx, "away", 60.0, overload=True)
         kept.open_account(tx, "locked", 10.0, 4, 30.0)
         kept.may_sign_in(tx, "locked", "one", "mark")
         kept.sign_in_refused(tx, "locked", "they do not know us")

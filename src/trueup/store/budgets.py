@@ -311,7 +311,8 @@ def slow_down(tx: Tx, account: str, retry_after: float | None, *, overload: bool
 
     retry_after  what the vendor said, already read as a number; clamped to 1 s .. 15 min. None: we guess, longer
                  each time it happens in a row, up to a minute
-    overload     it was our pace (not an outage): fewer calls a second and one slot less, once a second
+    overload     it was our pace (not an outage): fewer calls a second and one slot less, once a second; a refusal
+                 that stands alone, between calls that went well, is waited for and changes nothing else
     """
     row = tx.row(
         """
@@ -322,7 +323,7 @@ def slow_down(tx: Tx, account: str, retry_after: float | None, *, overload: bool
             rate = case when %(overload)s and ripe then greatest(per_second * %(slowest)s, rate * %(slower)s) else rate end,
             slots = case when %(overload)s and ripe then greatest(1, floor(slots) - 1) else slots end,
             slowed_at = case when %(overload)s and ripe then clock_timestamp() else slowed_at end
-        from (select coalesce(slowed_at < clock_timestamp() - interval '1 second', true) as ripe
+        from (select strikes > 0 and coalesce(slowed_at < clock_timestamp() - interval '1 second', true) as ripe
               from budgets where account = %(account)s for update) old
         where account = %(account)s
         returning extract(epoch from paused_until - clock_timestamp())::float8 as seconds
