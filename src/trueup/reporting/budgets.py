@@ -84,7 +84,10 @@ def budgets(tx: Tx, accounts: Mapping[str, Sequence[str]]) -> tuple[AccountBudge
     queues = {
         row["system"]: int(row["count"])
         for row in tx.rows(
-            "select system, count(*) from deliveries where state in ('due', 'sending', 'unknown') group by system"
+            """
+            select system, count(*) from deliveries
+            where state in ('due', 'sending', 'unknown', 'landed', 'processing') group by system
+            """
         )
     }
     users = _users(tx)

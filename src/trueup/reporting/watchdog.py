@@ -112,7 +112,8 @@ def _deliveries(tx: Tx, seconds: float) -> list[Stall]:
         select d.system, d.object, count(*) as count, min(d.due_at) as since,
             (array_agg(d.key order by d.due_at))[1] as first
         from deliveries d left join systems s on s.system = d.system
-        where d.state in ('due', 'sending', 'unknown') and d.due_at < now() - make_interval(secs => %s)
+        where d.state in ('due', 'sending', 'unknown', 'landed', 'processing')
+            and d.due_at < now() - make_interval(secs => %s)
             and (d.lease_until is null or d.lease_until < now())
             and coalesce(s.paused_until, '-infinity') < now()
             and (s.last_error_at is null or s.last_error_at <= coalesce(s.last_ok_at, '-infinity'))
@@ -121,7 +122,8 @@ def _deliveries(tx: Tx, seconds: float) -> list[Stall]:
                 where p.state is distinct from 'confirmed' and p.state is distinct from 'superseded')
             and not exists (
                 select from deliveries e where e.system = d.system and e.gid = d.gid and e.object = d.object
-                    and e.sequence < d.sequence and e.state in ('planned', 'due', 'sending', 'unknown'))
+                    and e.key <> d.key and (e.state in ('sending', 'unknown', 'landed', 'processing') or e.in_doubt
+                        or (e.sequence < d.sequence and e.state in ('planned', 'due'))))
         group by d.system, d.object order by since limit %s
         """,
         (seconds, MOST),
