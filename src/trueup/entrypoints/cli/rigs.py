@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import DIFFERS, OK, USAGE, answers, leave, say, show, table
+from trueup.entrypoints.cli.output import DIFFERS, INTERNAL, OK, USAGE, answers, leave, say, show, table
 from trueup.kernel.errors import Broken
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -23,6 +24,11 @@ Url = Annotated[
     str, typer.Option("--database", help="URL of an empty database to use; without it a private one is started.")
 ]
 MOST_SHOWN = 5
+
+
+def _tidy() -> None:
+    """Let a polite kill end us as an error does, so that what we have started is ended as well."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERNAL))
 
 
 @contextmanager
@@ -53,6 +59,7 @@ def sim(
     as_json: Json = False,
 ) -> None:
     """Simulate: a virtual clock, invented vendors with every fault, dying workers; one seed is one run, exactly."""
+    _tidy()
     with answers(as_json):
         from trueup.sandbox.rigs import results
 
@@ -172,6 +179,7 @@ def crash(
     as_json: Json = False,
 ) -> None:
     """Kill with SIGKILL at every line: every handler that acknowledges, and the step that delivers."""
+    _tidy()
     with (
         answers(as_json),
         tempfile.TemporaryDirectory(prefix="trueup-crash-") as folder,
@@ -228,6 +236,7 @@ def rig(
     as_json: Json = False,
 ) -> None:
     """Run the hub in real processes, and kill workers, web and database while a firm lives its months."""
+    _tidy()
     with answers(as_json), tempfile.TemporaryDirectory(prefix="trueup-rig-") as passing:
         from trueup.entrypoints import logs
         from trueup.entrypoints import rig as black_box
@@ -259,6 +268,7 @@ def readers(
     as_json: Json = False,
 ) -> None:
     """Let eight writers commit out of order, and read behind them: nothing may be skipped."""
+    _tidy()
     with (
         answers(as_json),
         tempfile.TemporaryDirectory(prefix="trueup-rig-") as folder,
@@ -277,6 +287,7 @@ def killdb(
     as_json: Json = False,
 ) -> None:
     """Kill the database's first process under six writers: what was acknowledged must be there."""
+    _tidy()
     with answers(as_json), tempfile.TemporaryDirectory(prefix="trueup-rig-") as folder:
         from trueup.entrypoints import killed_database
         from trueup.sandbox.rigs import results
@@ -314,6 +325,7 @@ def mutants(
     as_json: Json = False,
 ) -> None:
     """Plant bugs into a copy of the code, the layers that would hide them switched off: a rig must notice each."""
+    _tidy()
     with answers(as_json), tempfile.TemporaryDirectory(prefix="trueup-mutants-") as folder:
         from trueup.sandbox.rigs import mutants as planting
         from trueup.sandbox.rigs import results

@@ -23,7 +23,7 @@ from trueup.kernel.errors import Broken
 
 SOURCE = Path(__file__).resolve().parents[2]
 FILE = SOURCE.parents[1] / "tests" / "mutants.yaml"
-LONGEST_SECONDS = 400
+LONGEST_SECONDS = 1200
 PROGRAM = "from trueup.entrypoints.cli.main import main; main()"
 Verdict = Literal["caught", "survived", "stale", "broken"]
 
