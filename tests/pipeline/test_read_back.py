@@ -52,10 +52,10 @@ def zombie(wire, system, name, first, second, third):
     """Write three values; the second one's call breaks off, and is served once more when the third has been."""
     confirmed(wire, system, first)
     wire.ask(second)
-    wire.fault(system, "late", late_seconds=2.0)
+    wire.fault(system, "late", late_seconds=6.0)
     wire.work(system, lambda: wire.state(second.key) == "confirmed")
     confirmed(wire, system, third)
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 30
     while wire.sandbox.host.late():
         assert time.monotonic() < ends
         time.sleep(0.02)
