@@ -10,7 +10,18 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from trueup.entrypoints.web import actions, adjusting, billing_run, close, einvoices, evidence, labour, metrics, sign_in
+from trueup.entrypoints.web import (
+    actions,
+    adjusting,
+    billing_run,
+    close,
+    einvoices,
+    evidence,
+    intake,
+    labour,
+    metrics,
+    sign_in,
+)
 from trueup.entrypoints.web.refusals import REFUSALS
 from trueup.entrypoints.web.rendering import STATIC, show, titles
 from trueup.entrypoints.web.spreadsheet import spreadsheet
@@ -80,6 +91,7 @@ def site(house: House) -> FastAPI:
         adjusting.router,
         router,
         close.router,
+        intake.router,
         labour.router,
         metrics.router,
         billing_run.router,
