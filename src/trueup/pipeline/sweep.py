@@ -22,6 +22,8 @@ from trueup.store.sweeps import Sweep
 
 MISSING_AT_ONCE = 100
 KNOWN_GOOD = 3
+STEPS_A_TURN = 50
+"""Pages of one sweep between two polls: a long sweep does not keep the reader from what is new."""
 MARK = "trueup_vanished"
 Gone = Literal["deleted", "hidden", "archived"]
 
@@ -53,7 +55,9 @@ def sweep_all(house: House, system: System, wait_over: Callable[[], bool]) -> in
             if hours is not None and sweeps.due(tx, system.name, object_name, hours):
                 sweeps.ask(tx, system.name, object_name, f"the last whole reading is older than {hours:g} hours")
             waiting = sweeps.open_of(tx, system.name, object_name)
-        while waiting is not None and wait_over():
+        for _ in range(STEPS_A_TURN):
+            if waiting is None or not wait_over():
+                break
             fresh += step(house, system, object_name)
             with house.database.transaction() as tx:
                 waiting = sweeps.open_of(tx, system.name, object_name)
