@@ -74,7 +74,7 @@ def every_page(house):
         "/billing?reason=TAX_UNDETERMINED&about=deals&all=1", "/invoices/R-1001", "/compare", "/projects",
         "/projects?entity=DE01&blocked=1", "/projects/X01-DE01", "/projects/X03-DE01", "/trace", "/trace?id=X0",
         f"/trace/{gid_of(house, 'project', 'X01-DE01')}", f"/trace/{gid_of(house, 'contract', 'X02')}",
-        "/quarantine", "/einvoices", "/billing/run", "/billing/run?period=2026-08&entity=DE01&look=true", "/labour", "/labour?period=2026-08&entity=DE01", "/events", "/events?name=invoice.posted", *(f"/messages/{number}" for number in messages),
+        "/quarantine", "/einvoices", "/billing/run", "/billing/run?period=2026-08&entity=DE01&look=true", "/labour", "/labour?period=2026-08&entity=DE01", "/intake", "/intake?hours=744", "/events", "/events?name=invoice.posted", *(f"/messages/{number}" for number in messages),
     ]  # fmt: skip
 
 
@@ -200,6 +200,7 @@ def test_a_reader_without_money_sees_no_amount_and_no_way_to_one(visit, house):
         "/work",
         "/flows",
         "/quarantine",
+        "/intake",
         "/labour",
         "/labour?period=2026-08&entity=DE01",
         "/events",

@@ -61,7 +61,7 @@ def test_an_older_word_never_ends_a_newer_one(tx):
 def test_of_two_words_with_one_stamp_the_later_to_come_counts(tx):
     first = word(tx, "", "quarantined")
     (second,) = inbox.keep(tx, "crm", [Arrival("Account", "1", "", b"other")], origin="poll", lane="master")
-    inbox.settle(tx, [Settlement(second, "applied")])
+    inbox.settle(tx, [Settlement(second, "applied", "a reason")])
     inbox.overtake(tx, [second])
     assert (state(tx, first), state(tx, second)) == ("superseded", "applied")
 

@@ -146,7 +146,7 @@ def test_many_workers_settle_each_message_once(empty):
         while True:
             with empty.transaction() as tx:
                 batch = inbox.claim(tx, "master", 7)
-                inbox.settle(tx, [Settlement(message.number, "applied") for message in batch])
+                inbox.settle(tx, [Settlement(message.number, "applied", "a reason") for message in batch])
             if not batch:
                 return mine
             mine += [message.number for message in batch]
@@ -159,7 +159,9 @@ def test_many_workers_settle_each_message_once(empty):
 def test_what_a_failed_transaction_claimed_is_free_again(empty):
     numbers = keep(empty, arrival())
     with empty.transaction() as tx:
-        inbox.settle(tx, [Settlement(message.number, "applied") for message in inbox.claim(tx, "master", 10)])
+        inbox.settle(
+            tx, [Settlement(message.number, "applied", "a reason") for message in inbox.claim(tx, "master", 10)]
+        )
         tx.run("rollback")
     assert claimed(empty) == numbers
 
@@ -200,11 +202,11 @@ def test_a_lease_is_given_back_and_comes_due_again(empty):
 
 def test_what_is_settled_is_not_given_back(empty):
     (number,) = keep(empty, arrival(), lane="notice")
-    settle(empty, Settlement(number, "applied"))
+    settle(empty, Settlement(number, "applied", "a reason"))
     with empty.transaction() as tx:
         inbox.defer(tx, [number], 0, "too late")
     assert row(empty, number)["state"] == "applied"
-    assert row(empty, number)["reason"] is None
+    assert row(empty, number)["reason"] == "a reason"
 
 
 def test_a_settlement_says_how_and_by_what(empty):
@@ -295,7 +297,9 @@ def test_what_another_system_knows_wakes_nobody(empty):
 
 def test_settled_messages_can_be_opened_again(empty):
     numbers = keep(empty, *(arrival(str(number)) for number in range(3)))
-    settle(empty, Settlement(numbers[0], "applied"), Settlement(numbers[1], "quarantined", "bad", problems=[]))
+    settle(
+        empty, Settlement(numbers[0], "applied", "a reason"), Settlement(numbers[1], "quarantined", "bad", problems=[])
+    )
     with empty.transaction() as tx:
         assert inbox.reopen(tx, numbers) == 2
         assert inbox.known(tx, [*numbers, 10**9]) == set(numbers)
@@ -305,7 +309,7 @@ def test_settled_messages_can_be_opened_again(empty):
 def test_open_work_is_what_can_be_worked_on(empty):
     one, other, *_ = keep(empty, *(arrival(str(number)) for number in range(4)))
     wait(empty, one, "crm/Account/7")
-    settle(empty, Settlement(other, "applied"))
+    settle(empty, Settlement(other, "applied", "a reason"))
     with empty.transaction() as tx:
         assert inbox.open_count(tx) == 2
 
@@ -314,7 +318,7 @@ def test_every_message_is_somewhere(empty):
     numbers = keep(empty, *(arrival(str(number)) for number in range(6)))
     settle(
         empty,
-        *(Settlement(number, state, "why", rule="r") for number, state in zip(
+        *(Settlement(number, state, "why", rule="r", waits_for=["crm/Account/9"]) for number, state in zip(
             numbers, ["applied", "superseded", "ignored", "quarantined", "waiting"], strict=False)),
     )  # fmt: skip
     keep(empty, *(arrival(str(number)) for number in range(6)))

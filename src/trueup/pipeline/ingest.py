@@ -27,14 +27,17 @@ from trueup.model.kinds import KINDS
 from trueup.pipeline.announce import approvals, events_of
 from trueup.pipeline.house import House
 from trueup.pipeline.quantities import recount
-from trueup.store import changes, crosswalk, inbox, objects
+from trueup.pipeline.sweep import MARK
+from trueup.store import changes, crosswalk, holds, inbox, objects
 from trueup.store.changes import Change, Event
 from trueup.store.crosswalk import Key, Link
 from trueup.store.database import Tx
+from trueup.store.holds import Hold
 from trueup.store.inbox import Message, Settlement
 from trueup.store.objects import Held
 
 BATCH = 1000
+VANISHED = "RECORD_VANISHED"
 _DIGITS = re.compile(r"\d+")
 _ADAPTERS: dict[tuple[str, str], TypeAdapter[Any]] = {}
 
@@ -63,12 +66,14 @@ class Word:
 class Batch:
     """Everything one transaction writes.
 
-    buried  gid -> the system whose deletion put it under a tombstone: it alone can bring it back
+    buried     gid -> the system whose deletion put it under a tombstone: it alone can bring it back
+    buried_as  gid -> the tombstone that was taken away
     """
 
     held: dict[str, Held] = field(default_factory=dict)
     before: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     buried: dict[str, str] = field(default_factory=dict)
+    buried_as: dict[str, str] = field(default_factory=dict)
     touched: dict[str, int] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
@@ -126,7 +131,7 @@ def ingest_batch(tx: Tx, house: House, messages: Sequence[Message]) -> None:
     _load(tx, words, batch)
     queue = list(words)
     for word in queue:
-        implied = _judge(house, word, batch)
+        implied = _judge(tx, house, word, batch)
         if implied:
             _load(tx, implied, batch)
             queue.extend(implied)
@@ -264,17 +269,19 @@ def _load(tx: Tx, words: Sequence[Word], batch: Batch) -> None:
     wanted = {word.gid for word in words if word.gid not in batch.held}
     found = objects.load(tx, wanted, lock=True)
     batch.held.update(found)
-    batch.buried.update(changes.buried_by(tx, [gid for gid, held in found.items() if held.tombstone == "deleted"]))
+    batch.buried.update(
+        changes.buried_by(tx, [gid for gid, held in found.items() if held.tombstone in ("deleted", "hidden")])
+    )
     parents = {str(word.values[name]) for word in words for name in ("project", "contract") if word.values.get(name)}
     batch.held.update(objects.load(tx, parents - set(batch.held)))
 
 
-def _judge(house: House, word: Word, batch: Batch) -> list[Word]:
+def _judge(tx: Tx, house: House, word: Word, batch: Batch) -> list[Word]:
     """Decide on one word and note what follows; returns words it implies about other objects."""
     message, held = word.message, batch.held.get(word.gid)
     heard = max(word.heard, batch.newest.get(word.key, ""))
     if message.deleted:
-        _bury(word, held, heard, batch)
+        _bury(tx, word, held, heard, batch)
         return []
     values, problems = _normal(word.kind, word.values)
     if problems:
@@ -293,6 +300,9 @@ def _judge(house: House, word: Word, batch: Batch) -> list[Word]:
         _quarantine(batch, message, word.mapping, problems)
         return []
     _note(word, outcome, fields or {}, batch, back=back)
+    if back:
+        lost = [hold["number"] for hold in holds.open_of(tx, scopes=[word.gid], codes=[VANISHED])]
+        holds.release(tx, lost, message.system, "the system has the record again")
     if late:
         _superseded(batch, word, outcome.decisions[0].sentence)
         return []
@@ -370,6 +380,7 @@ def _apply(word: Word, held: Held | None, outcome: Outcome, batch: Batch, *, bac
     held.body = whole
     held.version += 1
     if back:
+        batch.buried_as[word.gid] = str(held.tombstone)
         held.tombstone = None
         batch.buried.pop(word.gid)
     held.legal_entity = _entity(whole, batch)
@@ -397,10 +408,11 @@ def _note(word: Word, outcome: Outcome, before: Mapping[str, Any], batch: Batch,
     before  the object's fields before this word
     """
     message = word.message
+    gone = batch.buried_as.get(word.gid, "deleted")
     again = {
         "verdict": "accept",
         "sentence": f"{message.system} has the record again",
-        "fields": {"tombstone": ["deleted", None]},
+        "fields": {"tombstone": [gone, None]},
     }
     batch.changes.append(
         Change(
@@ -458,37 +470,86 @@ def _implied(word: Word, batch: Batch) -> list[Word]:
     ]
 
 
-def _bury(word: Word, held: Held | None, heard: str, batch: Batch) -> None:
+def _bury(tx: Tx, word: Word, held: Held | None, heard: str, batch: Batch) -> None:
     """A record is gone at its system: mark the object, keep everything; what was billed stays billed.
 
     heard  the newest stamp of the record so far: a deletion older than that came before the record was there again
+
+    The vendor's own word is that it was deleted. A sweep's word says how it is gone and how we know: one that was put
+    away stays what it was, and one that may only be hidden is for a person to look at.
     """
     if word.message.stamp and heard and word.message.stamp < heard:
         _superseded(batch, word, f"late: we hold {word.role}'s word of {heard}")
         return
     _hear(word, batch)
-    if held is not None and held.tombstone is None:
+    system, (gone, how) = word.message.system, _vanishing(word.message)
+    if held is not None and gone == "archived":
+        sentence = f"{system} has put the record away; it counts as before: {how}"
+        batch.changes.append(_said(word, held.version, [{"verdict": "agree", "sentence": sentence, "fields": []}]))
+    elif held is not None and (held.tombstone is None or (held.tombstone, gone) == ("hidden", "deleted")):
         batch.before.setdefault(word.gid, dict(held.body))
-        held.tombstone = "deleted"
-        batch.buried[word.gid] = word.message.system
+        before, held.tombstone = held.tombstone, gone
+        batch.buried[word.gid] = system
         held.version += 1
         batch.touched[word.gid] = word.message.number
-        sentence = f"{word.message.system} deleted the record; nothing that was billed changes"
-        decisions = [{"verdict": "accept", "sentence": sentence, "fields": {"tombstone": [None, "deleted"]}}]
-        batch.changes.append(
-            Change(
-                word.gid, word.kind, held.version, word.role, decisions, word.message.number, word.message.system,
-                word.mapping.name if word.mapping else None, word.mapping.version if word.mapping else None,
-                word.mapping.digest if word.mapping else None,
-            )
-        )  # fmt: skip
+        sentence = f"{system} {'deleted' if gone == 'deleted' else 'does not show'} the record; nothing that was billed changes"
+        sentence += f": {how}" if how else ""
+        decisions = [{"verdict": "accept", "sentence": sentence, "fields": {"tombstone": [before, gone]}}]
+        batch.changes.append(_said(word, held.version, decisions))
         batch.events.append(
             Event(
                 f"object.deleted/{word.gid}/{held.version}", "object.deleted", word.gid, word.kind,
-                {"reason": word.message.system}, word.message.number,
+                {"reason": system}, word.message.number,
             )
         )  # fmt: skip
-    _applied(batch, word.message, word.mapping, word.gid, "deleted at its system")
+        _never_silently(tx, word, held, gone, how)
+    reason = {"deleted": "deleted at its system", "hidden": "out of sight at its system", "archived": "put away"}[gone]
+    _applied(batch, word.message, word.mapping, word.gid, reason)
+
+
+def _vanishing(message: Message) -> tuple[str, str]:
+    """Return how a record is gone and how we know: a sweep says it in its own words, a vendor only that it is."""
+    try:
+        said = read(message.body) if MARK.encode() in message.body else None
+    except (ValueError, ArithmeticError):
+        said = None
+    if not isinstance(said, dict) or said.get(MARK) not in ("deleted", "hidden", "archived"):
+        return "deleted", ""
+    return str(said[MARK]), str(said.get("how", ""))
+
+
+def _said(word: Word, version: int, decisions: list[dict[str, Any]]) -> Change:
+    mapping = word.mapping
+    return Change(
+        word.gid, word.kind, version, word.role, decisions, word.message.number, word.message.system,
+        mapping.name if mapping else None, mapping.version if mapping else None, mapping.digest if mapping else None,
+    )  # fmt: skip
+
+
+def _never_silently(tx: Tx, word: Word, held: Held, gone: str, how: str) -> None:
+    """Open a hold for a fact that was billed, or that may only be hidden and would otherwise leave the bill unseen."""
+    if not KINDS[held.kind].volume and held.kind != "milestone":
+        return
+    billed = tx.rows(
+        "select currency, sum(amount)::bigint as amount from charges where fact = %s and document is not null group by currency",
+        (word.gid,),
+    )
+    if not billed and gone != "hidden":
+        return
+    system = word.message.system
+    was = "It was billed." if billed else "It is not billed while it is out of sight."
+    holds.place(
+        tx,
+        [
+            Hold(
+                VANISHED, word.gid, held.kind, "billing",
+                f"{system} {'deleted' if gone == 'deleted' else 'does not show'} {word.message.external_id}. {was} {how}".strip(),
+                "the record is there again, or a person releases it: credit what was billed, or agree that it stays",
+                amount=sum(row["amount"] for row in billed), currency=billed[0]["currency"] if len(billed) == 1 else None,
+                legal_entity=held.legal_entity,
+            )
+        ],
+    )  # fmt: skip
 
 
 def _superseded(batch: Batch, word: Word, sentence: str) -> None:
@@ -561,7 +622,7 @@ def author(
     ]
     _load(tx, words, batch)
     for word in words:
-        _judge(house, word, batch)
+        _judge(tx, house, word, batch)
         problem = batch.settled.pop(0, None)
         if problem is not None and problem.state == "quarantined":
             raise Broken(f"{actor} may not write {word.kind} {word.gid}: {problem.reason}")

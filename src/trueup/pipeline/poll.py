@@ -6,12 +6,15 @@ from trueup.connectors.sdk.wire import Record
 from trueup.kernel.errors import Busy, Refused, Unsettled
 from trueup.pipeline.house import House, System
 from trueup.pipeline.pace import lane_of_read
-from trueup.store import cursors, inbox
+from trueup.pipeline.receive import UNNAMED
+from trueup.pipeline.sweep import sweep_all
+from trueup.store import cursors, inbox, sweeps
 from trueup.store.inbox import Arrival, Message, Settlement
 
 NOTICES = 100
 LEASE_SECONDS = 60.0
 PATIENCE = 8
+NOTHING_NAMED = "the call names no record of an object we read"
 
 
 def poll(house: House, system: System, object_name: str) -> tuple[int, bool]:
@@ -20,8 +23,13 @@ def poll(house: House, system: System, object_name: str) -> tuple[int, bool]:
     Returns   (records we did not have, whether another page is waiting)
     Raises    Busy when the system wants us to wait.
     """
-    lane = system.connector.manifest.reads[object_name].lane
+    facts = system.connector.manifest.reads[object_name]
+    lane = facts.lane
     with house.database.transaction() as tx:
+        away = cursors.hours_since(tx, system.name, object_name)
+        if away is not None and facts.retention_hours is not None and away > facts.retention_hours:
+            why = f"away for {away:.0f} hours; {system.name} lists changes and deletions for {facts.retention_hours:g}"
+            sweeps.ask(tx, system.name, object_name, why)
         if cursors.paused(tx, system.name):
             raise Busy(f"{system.name} has asked us to wait", 1.0)
         cursor = cursors.get(tx, system.name, object_name)
@@ -49,7 +57,7 @@ def _settle(house: House, system: System, object_name: str, records: Sequence[Re
 
 
 def poll_all(house: House, system: System, wait: Callable[[float], bool]) -> int:
-    """Read a system to the end, objects that others point to first; return how many records were new.
+    """Read a system to the end, objects that others point to first, then sweep; return how many records were new.
 
     wait    sleeps for some seconds and says whether to go on; called when the system wants us to wait
     Raises  Busy when the system stays away for longer than our patience.
@@ -68,7 +76,7 @@ def poll_all(house: House, system: System, wait: Callable[[float], bool]) -> int
                 continue
             fresh += count
             tries = 0
-    return fresh
+    return fresh + sweep_all(house, system, lambda: wait(0.0))
 
 
 def fetch_announced(house: House, worker: str) -> int:
@@ -88,6 +96,12 @@ def fetch_announced(house: House, worker: str) -> int:
 
 
 def _fetch(house: House, system: System, object_name: str, notices: Sequence[Message]) -> None:
+    gaps = [notice.number for notice in notices if not notice.external_id]
+    if gaps:
+        _answer_gaps(house, system, object_name, gaps)
+    notices = [notice for notice in notices if notice.external_id]
+    if not notices:
+        return
     ids = list(dict.fromkeys(notice.external_id for notice in notices))
     try:
         with system.client.pace.using("master"):
@@ -117,6 +131,14 @@ def _fetch(house: House, system: System, object_name: str, notices: Sequence[Mes
         cursors.felt(tx, system.name)
 
 
+def _answer_gaps(house: House, system: System, object_name: str, gaps: Sequence[int]) -> None:
+    """Read the whole object again: the vendor has lost track of what changed and says only that something did."""
+    with house.database.transaction() as tx:
+        sweeps.ask(tx, system.name, object_name, f"{system.name} announced a gap without naming records")
+        said = "names no record: the whole object is read again"
+        inbox.settle(tx, [Settlement(number, "applied", said) for number in gaps])
+
+
 def _nothing_to_fetch(house: House, notices: Sequence[Message]) -> None:
     with house.database.transaction() as tx:
         inbox.settle(
@@ -127,8 +149,14 @@ def _nothing_to_fetch(house: House, notices: Sequence[Message]) -> None:
                     "quarantined" if notice.object == "unreadable" else "ignored",
                     "an authentic call we cannot read"
                     if notice.object == "unreadable"
+                    else NOTHING_NAMED
+                    if notice.object == UNNAMED
                     else "we do not read this object",
-                    rule=None if notice.object == "unreadable" else "object_not_read",
+                    rule=None
+                    if notice.object == "unreadable"
+                    else "names_no_record"
+                    if notice.object == UNNAMED
+                    else "object_not_read",
                     problems=[{"field": "record", "code": "unreadable", "message": "the call's body names no record"}]
                     if notice.object == "unreadable"
                     else None,

@@ -11,6 +11,8 @@ from trueup.pipeline.house import System
 from trueup.store.inbox import Arrival, Lane
 
 MAX_BYTES = 1_000_000
+UNNAMED = "unnamed"
+"""Object of an authentic call that names nothing we read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ def hear(system: System, headers: Mapping[str, str], body: bytes) -> Reception:
     headers  lower-case names
 
     An authentic call is always kept, also when nothing can be read from it: then it is one arrival of the
-    object `unreadable`, which is quarantined with its raw bytes.
+    object `unreadable`, which is quarantined with its raw bytes. One that names no record of an object we read is kept
+    as `unnamed` and ignored by that rule: what was accepted can always be found again.
     """
     scheme = system.connector.manifest.webhook
     if scheme is None:
@@ -48,6 +51,8 @@ def hear(system: System, headers: Mapping[str, str], body: bytes) -> Reception:
         notices = system.client.notices(read(body))
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as unread:
         return Reception(200, (Arrival("unreadable", "", "", body),), f"{type(unread).__name__}: {unread}")
+    if not notices:
+        return Reception(200, (Arrival(UNNAMED, "", "", body),), "names no record of an object we read")
     stamp = headers.get((scheme.timestamp_header or "").lower(), "")
     announced = tuple(Arrival(n.object, n.external_id, stamp, body) for n in notices if n.record is None)
     reads = system.connector.manifest.reads

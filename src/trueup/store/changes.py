@@ -65,7 +65,10 @@ def buried_by(tx: Tx, gids: Sequence[str]) -> dict[str, str]:
     rows = tx.rows(
         """
         select distinct on (gid) gid, system from changes
-        where gid = any(%s) and system is not null and decisions @> '[{"fields": {"tombstone": [null, "deleted"]}}]'
+        where gid = any(%s) and system is not null
+            and (decisions @> '[{"fields": {"tombstone": [null, "deleted"]}}]'
+                or decisions @> '[{"fields": {"tombstone": [null, "hidden"]}}]'
+                or decisions @> '[{"fields": {"tombstone": ["hidden", "deleted"]}}]')
         order by gid, number desc
         """,
         (array(gids),),

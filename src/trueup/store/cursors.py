@@ -11,6 +11,15 @@ def get(tx: Tx, system: str, object: str) -> str | None:
     return None if found is None else str(found)
 
 
+def hours_since(tx: Tx, system: str, object: str) -> float | None:
+    """Return how many hours ago this reader last read, on the database's clock; None before its first reading."""
+    found = tx.value(
+        "select extract(epoch from now() - read_at)::float8 / 3600 from cursors where system = %s and object = %s",
+        (system, object),
+    )
+    return None if found is None else float(found)
+
+
 def advance(tx: Tx, system: str, object: str, cursor: str, records: int) -> None:
     """Move the cursor, in the transaction that keeps the records it passes."""
     tx.run(

@@ -240,8 +240,8 @@ def test_products_are_told_by_their_deal_and_deletes_as_deletes(org, opportunity
     [
         ({"entityName": "Account", "recordIds": ["001A", "001B"], "changeType": "GAP_CREATE"}, ["create", "create"]),
         ({"entityName": "Account", "recordIds": ["001A"], "changeType": "UNDELETE"}, ["update"]),
-        ({"entityName": "Account", "recordIds": ["000000000000000AAA"], "changeType": "GAP_OVERFLOW"}, []),
-        ({"entityName": "Account", "recordIds": ["001*"], "changeType": "UPDATE"}, []),
+        ({"entityName": "Account", "recordIds": ["000000000000000AAA"], "changeType": "GAP_OVERFLOW"}, ["gap"]),
+        ({"entityName": "Account", "recordIds": ["001*"], "changeType": "UPDATE"}, ["gap"]),
         ({"entityName": "Contact", "recordIds": ["003A"], "changeType": "UPDATE"}, []),
         ({"entityName": ["Account"], "recordIds": 5}, []),
         ("nothing", []),

@@ -234,8 +234,8 @@ class Salesforce(VendorClient):
     def notices(body: Raw) -> list[Notice]:
         """Read a change event: one notice for each record it names.
 
-        A gap event names its records like any other; an overflow event or a wildcard (`001*`) names none, and the
-        next poll finds what it was about.
+        A gap event names its records like any other; an overflow event or a wildcard (`001*`) names none: that is a
+        notice without an identifier, and the whole object is read again.
         """
         payload = body.get("payload")
         header = payload.get("ChangeEventHeader") if isinstance(payload, dict) else None
@@ -244,11 +244,13 @@ class Salesforce(VendorClient):
             return []
         change = str(header.get("changeType", "UPDATE")).removeprefix("GAP_").lower()
         ids = header.get("recordIds")
-        return [
+        listed = [id for id in (ids if isinstance(ids, list) else ()) if isinstance(id, str)]
+        named = [
             Notice(object, id, change if change in ("create", "delete") else "update")
-            for id in (ids if isinstance(ids, list) else ())
-            if isinstance(id, str) and id.isalnum() and id.strip("0A")
+            for id in listed
+            if id.isalnum() and id.strip("0A")
         ]
+        return named if len(named) == len(listed) else [*named, Notice(object, "", "gap")]
 
     # --- writing -------------------------------------------------------------------------------------------------
 

@@ -43,11 +43,19 @@ class Read(Fact):
     kind   canonical kind it becomes
     lane   `master` for data others point to, `volume` for time and expenses (larger batches)
     order  objects with a lower number are polled first, so that references are known when they are needed
+    sweep_hours      how often the object is read whole beside its reader; None where a reading is never whole (a queue)
+    retention_hours  how long the vendor lists what changed or was deleted; a reader away for longer reads all again
+    tells_deletions  the vendor lists deleted records: one that is missing without having been listed is only hidden
+    archived         a field of the record that says it was put away; such a record stays what it was
     """
 
     kind: Name
     lane: Literal["master", "volume"] = "master"
     order: int = 50
+    sweep_hours: float | None = Field(default=168, gt=0)
+    retention_hours: float | None = Field(default=None, gt=0)
+    tells_deletions: bool = False
+    archived: str = ""
 
 
 class Chunks(Fact):

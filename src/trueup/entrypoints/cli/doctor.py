@@ -17,6 +17,7 @@ from trueup.kernel.errors import Trouble
 from trueup.mapping.examples import failures
 from trueup.mapping.file import load as load_mapping
 from trueup.reporting import watchdog
+from trueup.reporting.conservation import nowhere
 from trueup.settings import Settings, SettingsError
 from trueup.store import migrate
 from trueup.store.database import Database
@@ -119,6 +120,12 @@ def _database(chosen: Settings) -> Iterator[Finding]:
             "warning" if waiting else "ok",
             f"{waiting} messages are quarantined or wait for another record",
             "see /quarantine" if waiting else "",
+        )
+        lost = len(nowhere(tx))
+        yield (
+            "problem" if lost else "ok",
+            f"{lost} messages ended in nothing; every other one is applied, superseded, ignored by a rule or quarantined",
+            "trueup intake check" if lost else "",
         )
         unknown = tx.value("select count(*) from deliveries where state in ('unknown', 'rejected', 'parked')")
         yield ("warning" if unknown else "ok", f"{unknown} deliveries need a look", "see /work" if unknown else "")

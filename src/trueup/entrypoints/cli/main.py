@@ -18,6 +18,7 @@ from trueup.entrypoints.cli import (
     demo,
     effects,
     einvoices,
+    intake,
     intercompany,
     labour,
     metrics,
@@ -64,6 +65,7 @@ app.command("promises")(rigs.promises)
 app.add_typer(connectors.connector, name="connector")
 app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")
+app.add_typer(intake.intake, name="intake")
 app.command("numbers")(close.numbers)
 app.add_typer(schedules.schedule, name="schedule")
 app.add_typer(taxes.tax, name="tax")
