@@ -47,10 +47,10 @@ def propose(
     Raises    Refused (reason, nothing_chosen, too_many, no_issue)
     """
     if len(reason.strip()) < 5:
-        raise Refused("say why, in five characters or more", "reason", 422)
+        raise Refused("say why, in five characters or more", "reason")
     if choice.empty:
         raise Refused(
-            "choose records: an issue, records, a system, an object, a time span or a customer", "nothing_chosen", 422
+            "choose records: an issue, records, a system, an object, a time span or a customer", "nothing_chosen"
         )
     with house.database.transaction() as tx:
         if choice.issue:
@@ -94,11 +94,11 @@ def apply(house: House, number: int, *, by: str, digest: str | None = None) -> d
     with house.database.transaction() as tx:
         plan = kept.one(tx, number, lock=True)
         if digest is not None and digest != plan["digest"]:
-            raise Refused(f"plan {number} is not the one you looked at: look again", "another_plan", 409)
+            raise Refused(f"plan {number} is not the one you looked at: look again", "another_plan")
         if plan["state"] in ("applied", "stopped"):
-            raise Refused(f"plan {number} is {plan['state']} already: make a new one", "ended", 409)
+            raise Refused(f"plan {number} is {plan['state']} already: make a new one", "ended")
         if plan["expired"]:
-            raise Refused(f"plan {number} has expired: make a new one, things may have changed", "expired", 409)
+            raise Refused(f"plan {number} has expired: make a new one, things may have changed", "expired")
         if plan["state"] == "proposed":
             if plan["two_people"] and plan["proposed_by"] == by:
                 raise Held(f"plan {number} moves money: somebody other than {by} applies it", "SECOND_PERSON")

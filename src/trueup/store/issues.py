@@ -62,7 +62,7 @@ def one(tx: Tx, issue: str) -> dict[str, Any]:
     """
     found = tx.row(f"select * from ({_LIST.replace('or issue in (select issue from issues)', 'or true')}) as listed where issue = %s", (issue,))  # fmt: skip
     if found is None:
-        raise Refused(f"there is no issue {issue}; `trueup issue list --all` names them", "no_issue", 404)
+        raise Refused(f"there is no issue {issue}; `trueup issue list --all` names them", "no_issue")
     return found
 
 
@@ -139,7 +139,7 @@ def mute(
     Raises    Refused (no_end)
     """
     if until is None and above is None:
-        raise Refused("say until when, or above which amount, it comes back", "no_end", 422)
+        raise Refused("say until when, or above which amount, it comes back", "no_end")
     units, currency = above or (None, None)
     for issue in issues:
         one(tx, issue)
@@ -165,7 +165,7 @@ def resolve(tx: Tx, issues: Sequence[str], *, by: str, reason: str) -> int:
         if found["records"]:
             raise Refused(
                 f"{found['records']} records of issue {issue} still fail: plan a retry, or mute it with an end",
-                "still_failing", 409,
+                "still_failing",
             )  # fmt: skip
         _set(tx, issue, "resolved")
         note(tx, issue, "resolved", by, reason)

@@ -130,7 +130,7 @@ def _parameters(choice: Choice) -> dict[str, Any]:
 
 def _bounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if len(rows) > MOST:
-        raise Refused(f"more than {MOST} records are chosen: narrow the time span or the object", "too_many", 422)
+        raise Refused(f"more than {MOST} records are chosen: narrow the time span or the object", "too_many")
     return rows
 
 
@@ -204,7 +204,7 @@ def one(tx: Tx, number: int, *, lock: bool = False) -> dict[str, Any]:
         (number,),
     )
     if found is None:
-        raise Refused(f"there is no plan {number}", "no_plan", 404)
+        raise Refused(f"there is no plan {number}", "no_plan")
     return found
 
 

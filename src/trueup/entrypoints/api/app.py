@@ -25,6 +25,7 @@ from trueup.entrypoints.api import (
     events,
     evidence,
     experience,
+    issues,
     labour,
     metrics,
     problems,
@@ -86,7 +87,7 @@ def create(house: House) -> "Guard":
     return Guard(outer, api)
 
 
-PARTS = (events, adjusting, evidence, process, close, documents, experience, labour, metrics, system)
+PARTS = (events, adjusting, issues, evidence, process, close, documents, experience, labour, metrics, system)
 """Everything the API is made of; fixed paths come before those of objects."""
 
 

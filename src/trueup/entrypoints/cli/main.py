@@ -17,6 +17,7 @@ from trueup.entrypoints.cli import (
     demo,
     einvoices,
     intercompany,
+    issues,
     labour,
     metrics,
     prepayments,
@@ -48,6 +49,8 @@ app.command("rebuild")(rebuild.rebuild)
 app.add_typer(connectors.connector, name="connector")
 app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")
+app.add_typer(issues.issue, name="issue")
+app.add_typer(issues.plan, name="plan")
 app.command("numbers")(close.numbers)
 app.add_typer(schedules.schedule, name="schedule")
 app.add_typer(taxes.tax, name="tax")

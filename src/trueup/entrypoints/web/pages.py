@@ -10,7 +10,18 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from trueup.entrypoints.web import actions, adjusting, billing_run, close, einvoices, evidence, labour, metrics, sign_in
+from trueup.entrypoints.web import (
+    actions,
+    adjusting,
+    billing_run,
+    close,
+    einvoices,
+    evidence,
+    issues,
+    labour,
+    metrics,
+    sign_in,
+)
 from trueup.entrypoints.web.refusals import REFUSALS
 from trueup.entrypoints.web.rendering import STATIC, show, titles
 from trueup.entrypoints.web.spreadsheet import spreadsheet
@@ -78,6 +89,7 @@ def site(house: House) -> FastAPI:
         einvoices.router,  # before the pages: their /invoices/… answers every path below it
         evidence.router,
         adjusting.router,
+        issues.router,
         router,
         close.router,
         labour.router,
