@@ -18,6 +18,7 @@ create table failures (
     first_at      timestamptz not null default now(),
     since         timestamptz not null default now(),
     ended_at      timestamptz,
+    created_at    timestamptz not null default now(),
     primary key (source, record, issue)
 );
 create index failures_open on failures (issue) where ended_at is null;
@@ -33,6 +34,7 @@ create table issues (
     muted_above   bigint,
     muted_currency text,
     changed_at    timestamptz not null default now(),
+    created_at    timestamptz not null default now(),
     constraint issues_muted_until_something check ((state = 'muted') = (muted_until is not null or muted_above is not null)),
     constraint issues_muted_above_in_a_currency check ((muted_above is null) = (muted_currency is null))
 );
@@ -148,6 +150,7 @@ create table plan_items (
     differences   jsonb not null default '[]',
     expects       text not null,
     applied_at    timestamptz,
+    created_at    timestamptz not null default now(),
     primary key (plan, position)
 );
 create index plan_items_open on plan_items (plan, position) where applied_at is null and does in ('create', 'update', 'settle');
