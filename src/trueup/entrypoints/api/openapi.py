@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from trueup import __version__
-from trueup.entrypoints.api import adjusting, effects, reconcile
+from trueup.entrypoints.api import adjusting, effects, issues, reconcile
 from trueup.entrypoints.api.auth import SCOPES
 from trueup.entrypoints.api.close import COMMANDS as CLOSE_COMMANDS
 from trueup.entrypoints.api.problems import KINDS as PROBLEMS
@@ -102,7 +102,14 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas |= {"Problem": PROBLEM, "CloudEvent": EVENT, "EventPage": PAGE, "Fact": Fact.model_json_schema()}
-    for command in (*COMMANDS, *CLOSE_COMMANDS, *adjusting.COMMANDS, *effects.COMMANDS, *reconcile.COMMANDS):
+    for command in (
+        *COMMANDS,
+        *CLOSE_COMMANDS,
+        *adjusting.COMMANDS,
+        *effects.COMMANDS,
+        *issues.COMMANDS,
+        *reconcile.COMMANDS,
+    ):
         _add(schemas, command.__name__, command.model_json_schema(ref_template="#/components/schemas/{model}"))
     for cls in KINDS.values():
         said = cls.model_json_schema(ref_template="#/components/schemas/{model}Said")

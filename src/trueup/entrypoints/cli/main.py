@@ -20,6 +20,7 @@ from trueup.entrypoints.cli import (
     einvoices,
     intake,
     intercompany,
+    issues,
     labour,
     metrics,
     prepayments,
@@ -66,6 +67,8 @@ app.add_typer(connectors.connector, name="connector")
 app.add_typer(connectors.mapping, name="mapping")
 app.add_typer(close.close, name="close")
 app.add_typer(intake.intake, name="intake")
+app.add_typer(issues.issue, name="issue")
+app.add_typer(issues.plan, name="plan")
 app.command("numbers")(close.numbers)
 app.add_typer(schedules.schedule, name="schedule")
 app.add_typer(taxes.tax, name="tax")

@@ -18,6 +18,7 @@ from trueup.entrypoints.web import (
     einvoices,
     evidence,
     intake,
+    issues,
     labour,
     metrics,
     reconcile,
@@ -92,6 +93,7 @@ def site(house: House) -> FastAPI:
         einvoices.router,  # before the pages: their /invoices/… answers every path below it
         evidence.router,
         adjusting.router,
+        issues.router,
         router,
         close.router,
         intake.router,

@@ -43,6 +43,7 @@ NAVIGATION = (
     ("executive", "/executive", "Executive", "money:read"),
     ("close", "/close", "Month end", "money:read"),
     ("metrics", "/metrics", "Figures", "money:read"),
+    ("issues", "/issues", "Issues", "work:read"),
     ("quarantine", "/quarantine", "Quarantine", "work:read"),
     ("labour", "/labour", "Labour", "work:read"),
     ("events", "/events", "Events", "work:read"),

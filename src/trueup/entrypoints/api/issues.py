@@ -1,0 +1,170 @@
+"""The error desk: causes of failure, what people decide about them, and plans that say what pressing will do."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Security
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from trueup.entrypoints.api import bodies
+from trueup.entrypoints.api.answers import Done, answer, once
+from trueup.entrypoints.api.auth import Caller, signed_in
+from trueup.entrypoints.api.bodies import RawBody
+from trueup.entrypoints.api.process import Command, Number, Operator, said
+from trueup.kernel.money import to_units
+from trueup.pipeline.house import House
+from trueup.processes import plans
+from trueup.reporting import issues as desk
+from trueup.store import issues
+from trueup.store import plans as kept
+from trueup.store.database import Tx
+from trueup.store.plans import Choice
+
+router = APIRouter(prefix="/v1")
+Reader = Annotated[Caller, Security(signed_in, scopes=["ops:read"])]
+Issue = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
+
+
+class Decide(Command):
+    """Assign, acknowledge, mute, resolve or reopen a cause of failure; nothing is ever skipped."""
+
+    act: Literal["assign", "acknowledge", "mute", "resolve", "reopen"]
+    assignee: str | None = Field(default=None, min_length=1, max_length=100)
+    reason: str = Field(default="", max_length=400)
+    until: datetime | None = None
+    above: Decimal | None = None
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+
+
+class Plan(Command):
+    """Work out what a replay of messages or a retry of deliveries would do; all that is given must hold."""
+
+    verb: Literal["replay", "retry"]
+    reason: str = Field(min_length=5, max_length=400)
+    issue: str | None = Field(default=None, pattern=r"^[0-9a-f]{12}$")
+    records: list[str] = Field(default=[], max_length=5000)
+    system: str | None = Field(default=None, max_length=60)
+    object: str | None = Field(default=None, max_length=100)
+    since: datetime | None = None
+    until: datetime | None = None
+    customer: str | None = Field(default=None, max_length=40)
+
+
+class Apply(Command):
+    """Do what a plan said; its digest says which plan was looked at."""
+
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Decision(BaseModel):
+    """A cause and where it stands."""
+
+    issue: str
+    state: Literal["open", "acknowledged", "muted", "resolved", "regressed"]
+
+
+class Planned(BaseModel):
+    """A plan and where it stands; `counts` by what it does to a record."""
+
+    number: int
+    state: Literal["proposed", "applying", "applied", "stopped"]
+    digest: str
+    counts: dict[str, int]
+    acts_on: int
+
+
+COMMANDS: tuple[type[BaseModel], ...] = (Decide, Plan, Apply)
+
+
+def _house(request: Request) -> House:
+    house: House = request.app.state.house
+    return house
+
+
+@router.get("/issues", tags=["issues"], summary="List causes of failure", operation_id="list_issues")
+def list_issues(request: Request, caller: Reader, all: Annotated[bool, Query()] = False) -> Response:
+    """Return causes, the most money blocked first, and where everything received is."""
+    with _house(request).database.transaction() as tx:
+        found = desk.causes(tx, everything=all, money=caller.may("money:read"))
+        return answer({"issues": found, "balance": issues.balance(tx)})
+
+
+@router.get("/issues/{issue}", tags=["issues"], summary="Read one cause of failure", operation_id="get_issue")
+def get_issue(request: Request, caller: Reader, issue: Issue) -> Response:
+    """Return a cause with its records and its timeline."""
+    with _house(request).database.transaction() as tx:
+        return answer(desk.cause(tx, issue, money=caller.may("money:read")))
+
+
+@router.post(
+    "/issues/{issue}", tags=["issues"], summary="Decide about a cause of failure", operation_id="decide_issue",
+    responses={200: {"model": Decision}}, openapi_extra=said(Decide),
+)  # fmt: skip
+def decide_issue(request: Request, caller: Operator, issue: Issue, raw: RawBody) -> Response:
+    """Assign, acknowledge, mute, resolve or reopen in the caller's name."""
+    asked = bodies.command(raw, Decide)
+    with _house(request).database.transaction() as tx:
+        return once(tx, request, caller, raw, lambda: Done(_decide(tx, issue, asked, caller.name)))
+
+
+def _decide(tx: Tx, issue: str, asked: Decide, by: str) -> dict[str, Any]:
+    if asked.act == "assign":
+        issues.assign(tx, [issue], asked.assignee or by, by=by)
+    elif asked.act == "acknowledge":
+        issues.acknowledge(tx, [issue], by=by)
+    elif asked.act == "mute":
+        above = (
+            (to_units(asked.above, asked.currency), asked.currency)
+            if asked.above is not None and asked.currency
+            else None
+        )
+        issues.mute(tx, [issue], by=by, reason=asked.reason, until=asked.until, above=above)
+    elif asked.act == "resolve":
+        issues.resolve(tx, [issue], by=by, reason=asked.reason)
+    else:
+        issues.reopen(tx, [issue], by=by, reason=asked.reason)
+    return {"issue": issue, "state": issues.one(tx, issue)["state"]}
+
+
+@router.get("/plans", tags=["issues"], summary="List plans", operation_id="list_plans")
+def list_plans(request: Request, caller: Reader) -> Response:
+    """Return plans, the newest first."""
+    with _house(request).database.transaction() as tx:
+        return answer({"plans": [desk.priced(row, caller.may("money:read")) for row in kept.listed(tx)]})
+
+
+@router.post(
+    "/plans", tags=["issues"], summary="Plan a replay or a retry", operation_id="plan",
+    responses={200: {"model": Planned}}, openapi_extra=said(Plan),
+)  # fmt: skip
+def make_plan(request: Request, caller: Operator, raw: RawBody) -> Response:
+    """Work out what it would do, keep it, and do nothing; asking twice makes two plans, and neither does anything."""
+    asked = bodies.command(raw, Plan)
+    choice = Choice(
+        asked.issue, tuple(asked.records), asked.system, asked.object, asked.since, asked.until, asked.customer
+    )
+    made = plans.propose(_house(request), asked.verb, choice, by=caller.name, reason=asked.reason)
+    return answer(_seen(made, caller))
+
+
+@router.get("/plans/{number}", tags=["issues"], summary="Read a plan", operation_id="get_plan")
+def get_plan(request: Request, caller: Reader, number: Number) -> Response:
+    """Return a plan, how far it got, and what it says about its first records."""
+    with _house(request).database.transaction() as tx:
+        return answer(_seen(plans.look(tx, number), caller))
+
+
+@router.post(
+    "/plans/{number}/apply", tags=["issues"], summary="Do what a plan said", operation_id="apply_plan",
+    responses={200: {"model": Planned}}, openapi_extra=said(Apply),
+)  # fmt: skip
+def apply_plan(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
+    """Do it in batches, each compared with the plan; a second call while it runs goes on, one after it is refused."""
+    asked = bodies.command(raw, Apply)
+    return answer(_seen(plans.apply(_house(request), number, by=caller.name, digest=asked.digest), caller))
+
+
+def _seen(plan: dict[str, Any], caller: Caller) -> dict[str, Any]:
+    return desk.plan_seen(plan, cost=caller.cost, money=caller.may("money:read"))

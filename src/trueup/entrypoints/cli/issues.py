@@ -1,0 +1,272 @@
+"""`trueup issue ...` and `trueup plan ...`: the error desk on the command line."""
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trueup.entrypoints.cli.output import DIFFERS, OK, USAGE, answers, leave, say, settings, show, table
+
+Workspace = Annotated[Path | None, typer.Option("--workspace", "-w", help="The firm's workspace folder.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+By = Annotated[str, typer.Option("--by", help="Your name; it is kept with the decision.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, in five characters or more.")]
+Issues = Annotated[list[str], typer.Argument(help="Issues, as `trueup issue list` names them.")]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"])]
+
+issue = typer.Typer(help="What failed, by its cause.", no_args_is_help=True)
+plan = typer.Typer(help="Replays and retries: plan, look, then apply.", no_args_is_help=True)
+
+
+def _house(workspace: Path | None) -> Any:
+    from trueup.entrypoints import bootstrap
+
+    chosen = settings(workspace)
+    return bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=4, name="trueup-cli"))
+
+
+def _amounts(amounts: dict[str, Any]) -> str:
+    return ", ".join(f"{currency} {amount}" for currency, amount in amounts.items())
+
+
+def _zoned(moment: datetime | None) -> datetime | None:
+    from datetime import UTC
+
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+@issue.command("list")
+def listing(
+    everything: Annotated[bool, typer.Option("--all", help="Muted and resolved ones as well.")] = False,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """List causes of failure, the most money blocked first; exit code 1 when there are any."""
+    with answers(as_json):
+        from trueup.reporting import issues
+
+        with _house(workspace).database.transaction() as tx:
+            found = issues.causes(tx, everything=everything)
+        show(
+            found,
+            as_json,
+            lambda rows: table(
+                f"{len(rows)} issues",
+                ["issue", "state", "system", "object", "cause", "records#", "blocked#", "for"],
+                [
+                    [r["issue"], r["state"], r["system"], r["object"], r["cause"], r["records"], _amounts(r["amounts"]), r["assignee"]]
+                    for r in rows
+                ],
+            ),
+        )  # fmt: skip
+        raise typer.Exit(DIFFERS if found else OK)
+
+
+@issue.command("show")
+def one(
+    name: Annotated[str, typer.Argument(metavar="ISSUE")], workspace: Workspace = None, as_json: Json = False
+) -> None:
+    """Show one cause with its records and its timeline."""
+    with answers(as_json):
+        from trueup.reporting import issues
+
+        with _house(workspace).database.transaction() as tx:
+            found = issues.cause(tx, name)
+
+        def human(data: dict[str, Any]) -> None:
+            say(f"{data['system']} {data['object']}: {data['cause']} · {data['state']} · {data['records']} records")
+            rows = [[r["record"], _amounts(r["amounts"]), r["since"], r["times"]] for r in data["failing"]]
+            table("Records", ["record", "blocked#", "since", "times#"], rows)
+            acts = [[a["created_at"], a["act"], a["by"], a["reason"]] for a in data["timeline"]]
+            table("Timeline", ["when", "what", "by", "why"], acts)
+            verb = "replay" if data["source"] == "message" else "retry"
+            say(f"go on: trueup plan {verb} --issue {name} --by NAME --reason WHY")
+
+        show(found, as_json, human)
+
+
+def _told(as_json: bool, what: str, count: int) -> None:
+    show({"count": count}, as_json, lambda data: say(f"{data['count']} issues {what}"))
+
+
+@issue.command("assign")
+def assign(
+    names: Issues,
+    to: Annotated[str, typer.Option("--to", help="Who works on them.")],
+    by: By,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Give causes to somebody."""
+    with answers(as_json):
+        from trueup.store import issues
+
+        with _house(workspace).database.transaction() as tx:
+            _told(as_json, f"are {to}'s", issues.assign(tx, names, to, by=by))
+
+
+@issue.command("mute")
+def mute(
+    names: Issues,
+    by: By,
+    reason: Reason,
+    until: Day = None,
+    above: Annotated[str, typer.Option(help="Comes back when more is blocked, as 100000EUR.")] = "",
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Take causes off the list until a moment or an amount; their records stay as they are."""
+    with answers(as_json):
+        from trueup.kernel.money import to_units
+        from trueup.store import issues
+
+        if above and not (above[-3:].isalpha() and above[:-3].strip().replace(".", "", 1).isdigit()):
+            leave(USAGE, "write the amount with its currency, as 100000EUR", as_json)
+        currency = above[-3:].upper()
+        limit = (to_units(Decimal(above[:-3].strip()), currency), currency) if above else None
+        with _house(workspace).database.transaction() as tx:
+            _told(as_json, "are muted", issues.mute(tx, names, by=by, reason=reason, until=_zoned(until), above=limit))
+
+
+@issue.command("resolve")
+def resolve(names: Issues, by: By, reason: Reason, workspace: Workspace = None, as_json: Json = False) -> None:
+    """Say that causes are gone; one that fails again comes back by itself."""
+    with answers(as_json):
+        from trueup.store import issues
+
+        with _house(workspace).database.transaction() as tx:
+            _told(as_json, "are resolved", issues.resolve(tx, names, by=by, reason=reason))
+
+
+@issue.command("reopen")
+def reopen(names: Issues, by: By, workspace: Workspace = None, as_json: Json = False) -> None:
+    """Put muted or resolved causes back on the list."""
+    with answers(as_json):
+        from trueup.store import issues
+
+        with _house(workspace).database.transaction() as tx:
+            _told(as_json, "are open", issues.reopen(tx, names, by=by))
+
+
+@issue.command("balance")
+def balance(workspace: Workspace = None, as_json: Json = False) -> None:
+    """Show where everything received is; exit code 1 when a record is nowhere."""
+    with answers(as_json):
+        from trueup.store import issues
+
+        with _house(workspace).database.transaction() as tx:
+            rows = issues.balance(tx)
+        names = ["received", "applied", "superseded", "ignored", "failing", "in_flight", "missing"]
+        show(
+            rows,
+            as_json,
+            lambda data: table(
+                "Messages", ["system", *(f"{name}#" for name in names)], [[r["system"], *(r[n] for n in names)] for r in data]
+            ),
+        )  # fmt: skip
+        raise typer.Exit(DIFFERS if any(row["missing"] or row["failing"] != row["grouped"] for row in rows) else OK)
+
+
+def _human(data: dict[str, Any]) -> None:
+    counts = data["counts"]
+    say(
+        f"plan {data['number']} ({data['verb']}, {data['state']}): creates {counts.get('create', 0)}, "
+        f"updates {counts.get('update', 0)}, settles {counts.get('settle', 0)}, no-ops {counts.get('no_op', 0)}, "
+        f"blocked {counts.get('blocked', 0)}{'; money ' + _amounts(data['amounts']) if data['amounts'] else ''}"
+    )
+    table("Records", ["record", "does", "because"], [[i["record"], i["does"], i["why"]] for i in data["items"]])
+    if data["stopped_by"]:
+        say(f"stopped: {data['stopped_by']}")
+    if data["state"] == "proposed":
+        who = " (somebody else: it moves money)" if data["two_people"] else ""
+        say(f"do it{who}: trueup plan apply {data['number']} --by NAME, before {data['expires_at']}")
+
+
+def _propose(
+    verb: Any, workspace: Path | None, as_json: bool, by: str, reason: str, choice: dict[str, Any]
+) -> None:  # fmt: skip
+    with answers(as_json):
+        from trueup.processes import plans
+        from trueup.store.plans import Choice
+
+        if len(reason) < 5:
+            leave(USAGE, "say why, in five characters or more", as_json)
+        show(plans.propose(_house(workspace), verb, Choice(**choice), by=by, reason=reason), as_json, _human)
+
+
+Records = Annotated[list[str] | None, typer.Argument(help="Message numbers, or delivery keys.")]
+Cause = Annotated[str | None, typer.Option("--issue", help="The records of a cause.")]
+System = Annotated[str | None, typer.Option("--system", help="Records of a system.")]
+Object = Annotated[str | None, typer.Option("--object", help="Records of a system's object.")]
+Customer = Annotated[str | None, typer.Option("--customer", help="Records of a customer, by our identifier.")]
+
+
+@plan.command("replay")
+def replay(
+    by: By,
+    reason: Reason,
+    records: Records = None,
+    cause: Cause = None,
+    system: System = None,
+    object_name: Object = None,
+    since: Day = None,
+    until: Day = None,
+    customer: Customer = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Plan to judge messages again with today's mappings; nothing is done."""
+    _propose("replay", workspace, as_json, by, reason, {
+        "issue": cause, "records": tuple(records or ()), "system": system, "object": object_name,
+        "since": _zoned(since), "until": _zoned(until), "customer": customer,
+    })  # fmt: skip
+
+
+@plan.command("retry")
+def retry(
+    by: By,
+    reason: Reason,
+    records: Records = None,
+    cause: Cause = None,
+    system: System = None,
+    object_name: Object = None,
+    since: Day = None,
+    until: Day = None,
+    customer: Customer = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Plan to send refused or parked writes again under their keys; nothing is done."""
+    _propose("retry", workspace, as_json, by, reason, {
+        "issue": cause, "records": tuple(records or ()), "system": system, "object": object_name,
+        "since": _zoned(since), "until": _zoned(until), "customer": customer,
+    })  # fmt: skip
+
+
+@plan.command("show")
+def look(number: int, workspace: Workspace = None, as_json: Json = False) -> None:
+    """Show a plan and how far it got."""
+    with answers(as_json):
+        from trueup.processes import plans
+
+        with _house(workspace).database.transaction() as tx:
+            show(plans.look(tx, number), as_json, _human)
+
+
+@plan.command("apply")
+def apply(
+    number: int,
+    by: By,
+    digest: Annotated[str | None, typer.Option(help="Of the plan you looked at; another one is refused.")] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Do what a plan said, or stop at the first difference (exit code 1); goes on where it was cut off."""
+    with answers(as_json):
+        from trueup.processes import plans
+
+        done = plans.apply(_house(workspace), number, by=by, digest=digest)
+        show(done, as_json, _human)
+        raise typer.Exit(OK if done["state"] == "applied" else DIFFERS)

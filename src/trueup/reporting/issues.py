@@ -1,0 +1,63 @@
+"""The error desk as its readers see it: causes with their money, and plans without what a reader may not see."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trueup.kernel.ids import kind_of
+from trueup.kernel.money import from_units
+from trueup.reporting.sight import HIDDEN, taken_out
+from trueup.store import issues
+from trueup.store.database import Tx
+
+
+def causes(tx: Tx, *, everything: bool = False, money: bool = True) -> list[dict[str, Any]]:
+    """Return causes, the most money blocked first, with `amounts` in major units by currency.
+
+    money     whether the reader may see amounts
+    """
+    return [priced(one, money) for one in issues.listed(tx, everything=everything)]
+
+
+def cause(tx: Tx, issue: str, *, money: bool = True) -> dict[str, Any]:
+    """Return one cause with its records, those that came right, its timeline, and what changed when it came back.
+
+    Raises    Refused (no_issue)
+    """
+    found = issues.one(tx, issue)
+    regressed = found["state"] == "regressed"
+    return {
+        **priced(found, money),
+        "failing": [priced({**row, "money": _one(row)}, money) for row in issues.records(tx, issue)],
+        "came_right": [priced({**row, "money": _one(row)}, money) for row in issues.records(tx, issue, ended=True, limit=50)],
+        "timeline": issues.acts(tx, issue),
+        "changed_since": issues.changed_since(tx, found["changed_at"]) if regressed else [],
+    }  # fmt: skip
+
+
+def _one(row: Mapping[str, Any]) -> dict[str, int]:
+    return {row["currency"]: row["amount"]} if row["amount"] and row["currency"] else {}
+
+
+def priced(row: dict[str, Any], money: bool) -> dict[str, Any]:
+    """Return a row with its money in major units, or without any for a reader who may not see it."""
+    plain = {key: value for key, value in row.items() if key not in ("money", "amount", "currencies", "muted_above")}
+    amounts = {currency: from_units(units, currency) for currency, units in sorted(row["money"].items())}
+    return {**plain, "amounts": amounts if money else {}}
+
+
+def plan_seen(plan: dict[str, Any], *, cost: bool, money: bool) -> dict[str, Any]:
+    """Return a plan with the fields a reader may not see taken out of its differences."""
+    items = [{**item, "differences": _seen(item["differences"], cost, money)} for item in plan["items"]]
+    seen = {key: value for key, value in plan.items() if key != "money"}
+    return {**seen, "amounts": plan["amounts"] if money else {}, "items": items}
+
+
+def _seen(differences: Sequence[dict[str, Any]], cost: bool, money: bool) -> list[dict[str, Any]]:
+    bodies: dict[str, dict[str, Any]] = {}
+    for one in differences:
+        bodies.setdefault(one["object"], {})[one["field"]] = one["after"]
+    hide = {gid: taken_out(kind_of(gid) or "", body, cost, money) for gid, body in bodies.items()}
+    return [
+        {**one, "before": HIDDEN, "after": HIDDEN} if one["field"] in hide[one["object"]] else one
+        for one in differences
+    ]

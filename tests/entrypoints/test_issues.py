@@ -1,0 +1,133 @@
+"""The error desk over the API, on the pages and on the command line: a cause, its plan, and what pressing does."""
+
+from urllib.parse import urlencode
+
+import pytest
+from wire import Api, call
+
+import small_firm
+from trueup.store import access, deliveries, migrate
+from trueup.store.database import Database
+from trueup.store.deliveries import Command, Result
+
+OURS = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture(scope="module")
+def house(database_url):
+    """The small firm, with two refused writes."""
+    migrate.migrate(database_url)
+    database = Database(database_url).open()
+    built = small_firm.fill(small_firm.build(database))
+    with database.transaction() as tx:
+        deliveries.ask(
+            tx,
+            [
+                Command(
+                    f"bill/{n}",
+                    "ledgerly",
+                    "invoice",
+                    f"inv_{n}",
+                    "invoice",
+                    "post",
+                    "C",
+                    amount=5_000_000_000,
+                    currency="EUR",
+                )
+                for n in (1, 2)
+            ],
+        )
+        claimed = [one for one in deliveries.claim(tx, "ledgerly", 1000, "w", 60) if one.key.startswith("bill/")]
+        deliveries.settle(
+            tx,
+            [Result(one.key, one.fence, "rejected", "send", "period 2026-07 is closed", "CLOSED") for one in claimed],
+        )
+        assert len(claimed) == 2
+    yield built
+    for system in built.systems.values():
+        system.client.close()
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def people(house, base):
+    """Two callers of the API who may act, and one who only reads."""
+
+    def make(name, *scopes):
+        with house.database.transaction() as tx:
+            return Api(base, access.issue(tx, name, scopes))
+
+    return (
+        make("Ana", "ops:act", "ops:read", "money:read"), make("Bo", "ops:act", "ops:read", "money:read"),
+        make("Cy", "ops:read"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reader(house, base):
+    """A reader of the pages, who may act."""
+    with house.database.transaction() as tx:
+        token = access.issue(tx, "Di", ("work:read", "money:read", "act"))
+
+    def ask(method, path, **fields):
+        headers = {"Cookie": f"trueup_token={token}", **(OURS if method == "POST" else {})}
+        return call(base, method, path, urlencode(fields).encode() if fields or method == "POST" else b"", headers)
+
+    return ask
+
+
+def closed(api):
+    return next(one for one in api.get("/v1/issues?all=true").json()["issues"] if one["code"] == "CLOSED")
+
+
+def test_a_cause_is_listed_read_and_given_to_somebody(people, reader):
+    ana, _, cy = people
+    one = closed(ana)
+    assert (one["records"], one["amounts"], one["state"]) == (2, {"EUR": "10000.00"}, "open")
+    assert closed(cy)["amounts"] == {}, "money is hidden from who may not see it"
+    path = f"/v1/issues/{one['issue']}"
+    assert [row["record"] for row in ana.get(path).json()["failing"]] == ["bill/1", "bill/2"]
+    assert cy.post(path, {"act": "assign", "assignee": "Li"}).status == 403
+    assert ana.post(path, {"act": "assign", "assignee": "Li"}).json() == {"issue": one["issue"], "state": "open"}
+    refused = ana.post(path, {"act": "resolve", "reason": "it is gone"})
+    assert (refused.status, b"still fail" in refused.body) == (422, True)
+    page = reader("GET", "/issues")
+    assert page.status == 200
+    assert b"is closed" in page.body
+    assert b">Li<" in page.body
+    assert ana.get("/v1/issues/000000000000").status == 422
+
+
+def test_a_plan_is_made_and_applied_by_another(people, reader):
+    ana, bo, _ = people
+    issue = closed(ana)["issue"]
+    assert reader("GET", f"/issues/{issue}").status == 200
+    made = reader("POST", "/plans", verb="retry", issue=issue, reason="July is open again")
+    assert made.status == 303
+    page = reader("GET", made.headers["location"])
+    assert page.status == 200
+    assert b"Somebody other than Di applies it" in page.body
+    number = made.headers["location"].rpartition("/")[2]
+    plan = ana.get(f"/v1/plans/{number}").json()
+    assert (plan["counts"], plan["acts_on"], plan["two_people"]) == ({"create": 2}, 2, True)
+    assert bo.post(f"/v1/plans/{number}/apply", {"digest": "0" * 64}).status == 422
+    done = bo.post(f"/v1/plans/{number}/apply", {"digest": plan["digest"]})
+    assert (done.status, done.json()["state"], done.json()["done"]) == (200, "applied", 2)
+    assert bo.post(f"/v1/plans/{number}/apply", {"digest": plan["digest"]}).status == 422
+    second = ana.post("/v1/plans", {"verb": "retry", "issue": issue, "reason": "July is open again"}).json()
+    assert (second["counts"], second["acts_on"]) == ({"no_op": 2}, 0)
+    assert b"2 of 2 done" in reader("GET", f"/plans/{number}").body
+    assert reader("GET", "/plans").status == 200
+    assert reader("GET", "/plans/999").status == 404
+
+
+def test_a_refusal_is_a_sentence_on_the_page(people, reader):
+    issue = closed(people[0])["issue"]
+    back = reader("POST", f"/issues/{issue}/mute", reason="known for long")
+    assert b"until when" in reader("GET", back.headers["location"]).body
+    muted = reader("POST", f"/issues/{issue}/mute", reason="known for long", until="2099-01-01")
+    assert muted.headers["location"] == f"/issues/{issue}"
+    assert issue.encode() not in reader("GET", "/issues").body
+    assert issue.encode() in reader("GET", "/issues?all=true").body
+    assert reader("POST", f"/issues/{issue}/reopen").status == 303
+    assert reader("GET", "/issues/000000000000").status == 404

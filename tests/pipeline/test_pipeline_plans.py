@@ -1,0 +1,250 @@
+"""Issues group what failed by its cause; a plan says what pressing will do, and pressing does that or stops."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import acme_house
+import psycopg
+import pytest
+from acme_house import ACCOUNT, DEAL, arrival, held, keep, message, rows, take, work
+
+from trueup.kernel import clock
+from trueup.kernel.errors import Held, Refused
+from trueup.kernel.ids import derive
+from trueup.mapping.file import load
+from trueup.pipeline.house import LegalEntity
+from trueup.processes import plans
+from trueup.store import deliveries, issues
+from trueup.store.deliveries import Command, Result
+from trueup.store.plans import Choice
+
+CONTRACT = derive("contract", "sales", "Deal", "D1")
+
+
+@pytest.fixture(scope="module")
+def plain(database):
+    """The house, built once."""
+    house = acme_house.build(database)
+    yield house
+    for system in house.systems.values():
+        system.client.close()
+
+
+@pytest.fixture
+def house(plain, empty):
+    """A house with nothing in it."""
+    return replace(plain, inward=dict(plain.inward), reactions=[])
+
+
+def listed(house, **more):
+    with house.database.transaction() as tx:
+        return issues.listed(tx, **more)
+
+
+def do(house, what, *given, **more):
+    with house.database.transaction() as tx:
+        return what(tx, *given, **more)
+
+
+def mend(house):
+    """Give the deals' mapping a table with the stage the records use."""
+    old = next(text for text in acme_house.MAPPINGS.split("\n---\n") if text.startswith("mapping: sales.Deal"))
+    text = old.replace("open: draft", "open: draft, agreed: signed")
+    mapping = load(f"{text.strip()}\nversion: 2\nwhy: a stage more\nexamples: [{{is: none, in: {{}}}}]\n")
+    house.inward["sales", "Deal"] = mapping
+
+
+def deals(house, count, *, stage="agreed", first=1):
+    """Take in an account and deals in a stage the mapping does not know; gives the messages' numbers."""
+    keep(house, arrival("Account", ACCOUNT))
+    records = [{**DEAL, "id": f"D{n}", "code": f"D{n:02}", "stage": stage} for n in range(first, first + count)]
+    numbers = keep(house, *(arrival("Deal", record) for record in records))
+    work(house)
+    return numbers
+
+
+def refuse(house, count, *, amount=12_400_000_000, outcome="rejected"):
+    """Ask for writes and let the system refuse them; gives their keys."""
+    keys = [f"invoice/{n}" for n in range(count)]
+    with house.database.transaction() as tx:
+        deliveries.ask(
+            tx,
+            [
+                Command(key, "books", "Invoice", f"inv_{n}", "invoice", "post", "C", amount=amount, currency="EUR")
+                for n, key in enumerate(keys)
+            ],
+        )
+    settle(house, outcome, "period is closed on 2026-10-31", "USER_ERROR")
+    return keys
+
+
+def settle(house, outcome, detail="", code=""):
+    with house.database.transaction() as tx:
+        claimed = deliveries.claim(tx, "books", 100, "w1", 60)
+        deliveries.settle(
+            tx, [Result(one.key, one.fence, outcome, "send", detail, code, took_ms=500, wait=60) for one in claimed]
+        )
+
+
+def test_records_that_fail_for_one_cause_are_one_issue(house):
+    numbers = deals(house, 7)
+    take(house, "Account", {**ACCOUNT, "id": "A9", "name": None})
+    found = {one["code"]: one for one in listed(house)}
+    assert found["not_in_table"]["records"] == 7
+    assert found["not_in_table"]["state"] == "open"
+    assert len(found) == 2
+    shown = do(house, issues.records, found["not_in_table"]["issue"])
+    assert sorted(int(row["record"]) for row in shown) == numbers
+
+
+def test_everything_received_is_somewhere(house):
+    deals(house, 3)
+    take(house, "Deal", {**DEAL, "id": "D9", "account": "nobody"})
+    for row in do(house, issues.balance):
+        assert row["missing"] == 0
+        assert row["grouped"] == row["failing"]
+        assert row["failing"] == 4
+
+
+def test_a_plan_says_what_it_does_and_a_second_one_is_empty(house):
+    deals(house, 5)
+    issue = listed(house)[0]["issue"]
+    blocked = plans.propose(house, "replay", Choice(issue=issue), by="Li", reason="just looking")
+    assert blocked["counts"] == {"blocked": 5}
+    assert blocked["acts_on"] == 0
+    mend(house)
+    plan = plans.propose(house, "replay", Choice(issue=issue), by="Li", reason="the table knows it now")
+    assert plan["counts"] == {"create": 5}
+    assert held(house, CONTRACT) is None, "planning does nothing"
+    assert {d["field"] for d in plan["items"][0]["differences"]} >= {"code", "status"}
+    done = plans.apply(house, plan["number"], by="Li", digest=plan["digest"])
+    assert (done["state"], done["done"]) == ("applied", 5)
+    assert held(house, CONTRACT).body["status"] == "signed"
+    assert listed(house) == []
+    numbers = tuple(item["record"] for item in done["items"])
+    second = plans.propose(house, "replay", Choice(records=numbers), by="Li", reason="once more")
+    assert second["counts"] == {"no_op": 5}
+    assert second["acts_on"] == 0
+    before = rows(house, "select count(*) as n from changes")
+    assert plans.apply(house, second["number"], by="Li")["state"] == "applied"
+    assert rows(house, "select count(*) as n from changes") == before
+
+
+def test_applying_stops_at_the_first_difference_with_nothing_of_its_batch_done(house):
+    (number, *_) = deals(house, 2)
+    issue = listed(house)[0]["issue"]
+    mend(house)
+    plan = plans.propose(house, "replay", Choice(issue=issue), by="Li", reason="the table knows it now")
+    take(house, "Deal", {**DEAL, "id": "D1", "code": "D01", "name": "Changed", "at": "2026-08-02T11:00:00Z"})
+    done = plans.apply(house, plan["number"], by="Li")
+    assert done["state"] == "stopped"
+    assert str(number) in done["stopped_by"]
+    assert done["done"] == 0
+    assert held(house, derive("contract", "sales", "Deal", "D2")) is None
+
+
+def test_a_plan_goes_on_where_it_was_cut_off(house, monkeypatch):
+    deals(house, 5)
+    mend(house)
+    plan = plans.propose(house, "replay", Choice(system="sales", object="Deal"), by="Li", reason="all deals again")
+    monkeypatch.setattr(plans, "BATCH", 2)
+    with house.database.transaction() as tx:
+        plans.kept.begin(tx, plan["number"], "Li")
+    assert plans._batch(house, plan["number"])
+    done = plans.apply(house, plan["number"], by="Li")
+    assert (done["state"], done["done"]) == ("applied", 5)
+
+
+def test_an_expired_or_another_plan_is_refused(house):
+    deals(house, 1)
+    mend(house)
+    plan = plans.propose(house, "replay", Choice(system="sales"), by="Li", reason="again", minutes=0)
+    with pytest.raises(Refused, match="expired"):
+        plans.apply(house, plan["number"], by="Li")
+    plan = plans.propose(house, "replay", Choice(system="sales"), by="Li", reason="again")
+    with pytest.raises(Refused, match="look again"):
+        plans.apply(house, plan["number"], by="Li", digest="0" * 64)
+    with pytest.raises(Refused, match="choose"):
+        plans.propose(house, "replay", Choice(), by="Li", reason="everything")
+
+
+def test_a_refused_write_is_sent_again_under_its_key_and_money_wants_a_second_person(house):
+    entity = LegalEntity("DE01", "Acme", "DE", "EUR", frozenset(), adjustment_limit=Decimal(10_000))
+    house = replace(house, firm=replace(house.firm, entities={"DE01": entity}))
+    keys = refuse(house, 3)
+    (issue,) = listed(house)
+    assert (issue["records"], issue["money"], issue["class"]) == (3, {"EUR": 3 * 12_400_000_000}, "rejected")
+    plan = plans.propose(house, "retry", Choice(issue=issue["issue"]), by="Li", reason="October is open again")
+    assert plan["counts"] == {"create": 3}
+    assert plan["two_people"]
+    assert plan["seconds"] == pytest.approx(1.5)
+    with pytest.raises(Held, match="somebody other"):
+        plans.apply(house, plan["number"], by="Li")
+    assert plans.apply(house, plan["number"], by="Ana")["state"] == "applied"
+    again = plans.propose(house, "retry", Choice(issue=issue["issue"]), by="Li", reason="once more")
+    assert again["counts"] == {"no_op": 3}
+    settle(house, "confirmed")
+    assert listed(house) == []
+    assert plans.propose(house, "retry", Choice(records=tuple(keys)), by="Li", reason="late as it is")["counts"] == {
+        "no_op": 3
+    }
+
+
+def test_silence_is_never_sent_again_by_a_person(house):
+    keys = refuse(house, 1, outcome="unknown")
+    plan = plans.propose(house, "retry", Choice(records=tuple(keys)), by="Li", reason="hurry up")
+    assert plan["counts"] == {"blocked": 1}
+
+
+def test_a_cause_that_comes_back_after_it_was_resolved_is_regressed(house):
+    numbers = deals(house, 1)
+    (issue,) = listed(house)
+    with pytest.raises(Refused, match="still fail"):
+        do(house, issues.resolve, [issue["issue"]], by="Li", reason="it is gone")
+    old = house.inward["sales", "Deal"]
+    mend(house)
+    plans.apply(
+        house, plans.propose(house, "replay", Choice(issue=issue["issue"]), by="Li", reason="mended")["number"], by="Li"
+    )
+    assert message(house, numbers[0])["state"] == "applied"
+    do(house, issues.resolve, [issue["issue"]], by="Li", reason="the table is complete")
+    assert listed(house) == []
+    assert do(house, issues.one, issue["issue"])["state"] == "resolved"
+    house.inward["sales", "Deal"] = old
+    deals(house, 1, first=20)
+    (back,) = listed(house)
+    assert (back["issue"], back["state"]) == (issue["issue"], "regressed")
+    said = [act["act"] for act in do(house, issues.acts, issue["issue"])]
+    assert {"planned", "applied", "resolved", "failed", "came right"} <= set(said)
+
+
+def test_a_muted_cause_comes_back_by_time_or_by_money(house):
+    refuse(house, 1)
+    (issue,) = listed(house)
+    with pytest.raises(Refused, match="until when"):
+        do(house, issues.mute, [issue["issue"]], by="Li", reason="known")
+    do(house, issues.mute, [issue["issue"]], by="Li", reason="known, waits for Monday", above=(20_000_000_000, "EUR"))
+    assert listed(house) == []
+    with house.database.transaction() as tx:
+        deliveries.ask(tx, [Command("invoice/9", "books", "Invoice", "inv_9", "invoice", "post", "C", amount=10_000_000_000, currency="EUR")])  # fmt: skip
+    settle(house, "rejected", "period is closed on 2026-11-01", "USER_ERROR")
+    assert [one["state"] for one in listed(house)] == ["open"]
+    do(
+        house,
+        issues.mute,
+        [issue["issue"]],
+        by="Li",
+        reason="known, a moment",
+        until=clock.now() - timedelta(seconds=1),
+    )
+    assert [one["state"] for one in listed(house)] == ["open"]
+
+
+def test_what_people_did_about_a_cause_cannot_be_changed(house):
+    refuse(house, 1)
+    (issue,) = listed(house)
+    do(house, issues.assign, [issue["issue"]], "Li", by="Ana")
+    assert listed(house)[0]["assignee"] == "Li"
+    with pytest.raises(psycopg.Error):
+        rows(house, "update issue_acts set by = 'nobody' returning number")
