@@ -170,8 +170,11 @@ def fold(tx: Tx, run: str, pair: Pair, *, whole: bool) -> int:
         "create temp table if not exists tie_fresh (like tie_lines including defaults) on commit delete rows",
     )
     key = {"run": run, "system": pair.system, "object": pair.object}
-    tx.run(_TOUCH_ALL if whole else _TOUCH, key)
-    tx.run("analyze tie_touched")
+    if whole:
+        tx.run("set local work_mem = '256MB'")  # both sides are read, hashed and joined once
+    else:
+        tx.run(_TOUCH, key)
+        tx.run("analyze tie_touched")
     params = {
         **key,
         "whole": whole,
@@ -185,7 +188,7 @@ def fold(tx: Tx, run: str, pair: Pair, *, whole: bool) -> int:
         "same": json(dict(pair.same)),
         "multipliers": json(dict(pair.multipliers)),
     }
-    changed = tx.run(_FRESH_TIME if pair.kind == "time_entry" else _FRESH_OBJECTS, params)
+    changed = tx.run(_FRESH[(pair.kind == "time_entry", whole)], params)
     if changed:
         tx.run(_GROUPS, key)
         tx.run(_LINES)
@@ -199,20 +202,17 @@ def fold(tx: Tx, run: str, pair: Pair, *, whole: bool) -> int:
     return changed
 
 
-_TOUCH_ALL: LiteralString = """
-insert into tie_touched
-select external_id from tie_said where run = %(run)s and system = %(system)s and object = %(object)s
-union select external_id from tie_lines where system = %(system)s and object = %(object)s
-union select external_id from crosswalk where system = %(system)s and object = %(object)s
-"""
 _TOUCH: LiteralString = """
 with heard as (
     select external_id, record from tie_said where run = %(run)s and system = %(system)s and object = %(object)s
 ), direct as (
     select external_id from heard
     union
+    select record from heard
+    union
     select l.external_id from heard h
     join tie_lines l on l.system = %(system)s and l.object = %(object)s and l.record = h.record
+        and l.record <> l.external_id
     union
     select x.external_id from tie_moved m
     join crosswalk x on x.gid = m.gid and x.system = %(system)s and x.object = %(object)s
@@ -237,25 +237,48 @@ _TIME: LiteralString = """
 _FRESH_HEAD: LiteralString = """
 with heard as (
     select distinct on (external_id) external_id, record, stamp, said from tie_said
-    where run = %(run)s and system = %(system)s and object = %(object)s 
+    where run = %(run)s and system = %(system)s and object = %(object)s
     order by external_id, generation desc, stamp desc, position desc
-), records as (
-    select distinct record from heard where not %(whole)s
-), held as (
-    select t.external_id, coalesce(s.record, l.record, t.external_id) as record, x.gid,
-        case when s.external_id is not null then s.said
-            when %(whole)s or r.record is not null then null else l.said end as said,
-        coalesce(s.stamp, l.stamp, '') as stamp, o.gid as known, o.status, o.legal_entity, o.tombstone, o.body,
-        l.external_id is not null as booked, l.gid as l_gid, l.said as l_said, l.legal_entity as l_entity,
-        l.period as l_period, l.currency as l_currency, l.ours_hash as l_ours, l.ours_amount as l_ours_amount,
-        l.theirs_hash as l_theirs, l.theirs_amount as l_theirs_amount
+), booked as (
+    select * from tie_lines where system = %(system)s and object = %(object)s
+), linked as (
+    select external_id, gid from crosswalk where system = %(system)s and object = %(object)s
+), keyed as (
+    select """
+_KEYED: LiteralString = """ as external_id, s.external_id is not null as heard, s.record as s_record,
+        s.said as s_said, s.stamp as s_stamp, x.gid, l.external_id is not null as booked, l.record as l_record,
+        l.stamp as l_stamp, l.gid as l_gid, l.said as l_said, l.legal_entity as l_entity, l.period as l_period,
+        l.currency as l_currency, l.ours_hash as l_ours, l.ours_amount as l_ours_amount, l.theirs_hash as l_theirs,
+        l.theirs_amount as l_theirs_amount, """
+# Rows of a record that was read again, and no longer has them, are gone.
+_SOME: LiteralString = (
+    "t.external_id"
+    + _KEYED
+    + """r.record is not null as gone
     from tie_touched t
     left join heard s on s.external_id = t.external_id
-    left join tie_lines l on l.system = %(system)s and l.object = %(object)s and l.external_id = t.external_id
-    left join records r on r.record = l.record
-    left join crosswalk x on x.system = %(system)s and x.object = %(object)s and x.external_id = t.external_id
+    left join booked l on l.external_id = t.external_id
+    left join linked x on x.external_id = t.external_id
+    left join (select distinct record from heard) r on r.record = l.record
+"""
+)
+_ALL: LiteralString = (
+    "coalesce(s.external_id, l.external_id, x.external_id)"
+    + _KEYED
+    + """true as gone
+    from heard s
+    full join booked l on l.external_id = s.external_id
+    full join linked x on x.external_id = coalesce(s.external_id, l.external_id)
+"""
+)
+_FRESH_HELD: LiteralString = """
+), held as (
+    select k.*, coalesce(s_record, l_record, external_id) as record, coalesce(s_stamp, l_stamp, '') as stamp,
+        case when heard then s_said when gone then null else l_said end as said,
+        o.gid as known, o.status, o.legal_entity, o.tombstone, o.body
+    from keyed k
     left join ("""
-_FRESH_TAIL: LiteralString = """) o on o.gid = x.gid and o.kind = %(kind)s
+_FRESH_TAIL: LiteralString = """) o on o.gid = k.gid and o.kind = %(kind)s
 ), judged as (
     select h.*,
         known is not null and (cardinality(%(only)s::text[]) = 0 or status = any(%(only)s::text[]))
@@ -270,6 +293,7 @@ _FRESH_TAIL: LiteralString = """) o on o.gid = x.gid and o.kind = %(kind)s
                     else not %(whole)s and l.said is not null end) as there_under_another_id,
         coalesce(body ->> 'currency', said ->> 'currency', '') as own_currency
     from held h
+    offset 0 -- a fence: what follows is computed once for a row, not once for each use
 ), sides as (
     select j.*, comparable and not there_under_another_id as ours, said is not null and (gid is null or comparable) as theirs,
         coalesce((%(multipliers)s::jsonb ->> own_currency)::numeric, 1000000) as ours_by,
@@ -291,6 +315,7 @@ _FRESH_TAIL: LiteralString = """) o on o.gid = x.gid and o.kind = %(kind)s
         case when ours then hashtextextended(external_id || chr(31) || """
 _FRESH_END: LiteralString = """, 0) end as theirs_hash
     from sides
+    offset 0
 )
 insert into tie_fresh (system, object, external_id, record, gid, said, stamp, legal_entity, period, currency,
     ours_amount, ours_hash, theirs_amount, theirs_hash)
@@ -321,10 +346,15 @@ _THEIRS_TIME: LiteralString = """
             || coalesce(said ->> 'worked_on', '')"""
 _BETWEEN: LiteralString = """, 0) end as ours_hash,
         case when theirs then hashtextextended(external_id || chr(31) || """
-_FRESH_OBJECTS: LiteralString = (
-    _FRESH_HEAD + _OBJECTS + _FRESH_TAIL + _OURS_ANY + _BETWEEN + _THEIRS_ANY + _FRESH_END
-)  # fmt: skip
-_FRESH_TIME: LiteralString = _FRESH_HEAD + _TIME + _FRESH_TAIL + _OURS_TIME + _BETWEEN + _THEIRS_TIME + _FRESH_END
+_OBJECTS_TAIL: LiteralString = _FRESH_HELD + _OBJECTS + _FRESH_TAIL + _OURS_ANY + _BETWEEN + _THEIRS_ANY + _FRESH_END
+_TIME_TAIL: LiteralString = _FRESH_HELD + _TIME + _FRESH_TAIL + _OURS_TIME + _BETWEEN + _THEIRS_TIME + _FRESH_END
+_FRESH: dict[tuple[bool, bool], LiteralString] = {
+    (False, False): _FRESH_HEAD + _SOME + _OBJECTS_TAIL,
+    (False, True): _FRESH_HEAD + _ALL + _OBJECTS_TAIL,
+    (True, False): _FRESH_HEAD + _SOME + _TIME_TAIL,
+    (True, True): _FRESH_HEAD + _ALL + _TIME_TAIL,
+}
+"""(time entries?, whole?) -> the statement that computes lines."""
 
 _GROUPS: LiteralString = """
 with moves as (

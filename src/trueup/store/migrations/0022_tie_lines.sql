@@ -31,7 +31,7 @@ create table tie_lines (
     constraint tie_lines_ours_is_whole check ((ours_amount is null) = (ours_hash is null)),
     constraint tie_lines_theirs_is_whole check ((theirs_amount is null) = (theirs_hash is null))
 );
-create index tie_lines_by_record on tie_lines (system, object, record);
+create index tie_lines_by_record on tie_lines (system, object, record) where record <> external_id;
 create index tie_lines_by_gid on tie_lines (gid) where gid is not null;
 create index tie_lines_that_differ on tie_lines (system, object, legal_entity, period, currency)
     where ours_hash is distinct from theirs_hash;
