@@ -15,6 +15,7 @@ NOTICES = 100
 LEASE_SECONDS = 60.0
 PATIENCE = 8
 NOTHING_NAMED = "the call names no record of an object we read"
+LOOKS_WITHIN_OVERLAP = 5
 
 
 def poll(house: House, system: System, object_name: str) -> tuple[int, bool]:
@@ -41,11 +42,69 @@ def poll(house: House, system: System, object_name: str) -> tuple[int, bool]:
         raise
     with house.database.transaction() as tx:
         fresh = inbox.keep(tx, system.name, _arrivals(page.records), origin="poll", lane=lane) if page.records else []
+        if cursor is None:
+            cursors.trail(tx, system.name, object_name, None, 0.0)
         cursors.advance(tx, system.name, object_name, page.cursor, len(fresh))
+        if not page.more:
+            cursors.trail(tx, system.name, object_name, page.cursor, _every(system, object_name) / 2)
         cursors.felt(tx, system.name)
     if page.records:
         _settle(house, system, object_name, page.records)
     return len(fresh), page.more
+
+
+def look_back(house: House, system: System, object_name: str) -> int:
+    """Read again what was stamped lately: a record may become visible after the cursor has passed its stamp.
+
+    The manifest says how late (`overlap_seconds`). Five times within that span we begin again at a cursor that is
+    older than the span, and read to the end; what we have already is counted as a duplicate and has no effect. The
+    cursor itself stays where it is. Most times it is not time yet, and nothing is called.
+
+    Returns   how many records had been missed
+    Raises    Busy, Refused or Unsettled like `poll`; the next call begins again.
+    """
+    overlap = system.connector.manifest.reads[object_name].overlap_seconds
+    if not overlap:
+        return 0
+    every = _every(system, object_name)
+    back = overlap + every
+    lane = system.connector.manifest.reads[object_name].lane
+    with house.database.transaction() as tx:
+        began = tx.value("select now()")
+        start = (
+            None
+            if cursors.paused(tx, system.name)
+            else cursors.look_back_from(tx, system.name, object_name, back, every)
+        )
+    if start is None:
+        return 0
+    (cursor,) = start
+    missed, more = 0, True
+    while more:
+        try:
+            with system.client.pace.using("backfill"):
+                page = system.client.changes(object_name, cursor)
+        except (Busy, Refused, Unsettled) as trouble:
+            _felt_bad(house, system, trouble)
+            raise
+        with house.database.transaction() as tx:
+            fresh = (
+                inbox.keep(tx, system.name, _arrivals(page.records), origin="poll", lane=lane) if page.records else []
+            )
+            cursors.count_late(tx, system.name, object_name, len(fresh))
+            cursors.felt(tx, system.name)
+        if page.records:
+            _settle(house, system, object_name, page.records)
+        missed += len(fresh)
+        cursor, more = page.cursor, page.more
+    with house.database.transaction() as tx:
+        cursors.looked_back(tx, system.name, object_name, began, back)
+    return missed
+
+
+def _every(system: System, object_name: str) -> float:
+    """Return how many seconds a look back is good for."""
+    return max(system.connector.manifest.reads[object_name].overlap_seconds / LOOKS_WITHIN_OVERLAP, 1.0)
 
 
 def _settle(house: House, system: System, object_name: str, records: Sequence[Record]) -> None:
@@ -69,12 +128,14 @@ def poll_all(house: House, system: System, wait: Callable[[float], bool]) -> int
         while more:
             try:
                 count, more = poll(house, system, object_name)
+                fresh += count
+                if not more:
+                    fresh += look_back(house, system, object_name)
             except (Busy, Unsettled) as away:
                 tries += 1
                 if tries > PATIENCE or not wait(getattr(away, "retry_after", None) or 0.1 * 2 ** min(tries, 6)):
                     raise
                 continue
-            fresh += count
             tries = 0
     return fresh + sweep_all(house, system, lambda: wait(0.0))
 

@@ -32,6 +32,66 @@ def advance(tx: Tx, system: str, object: str, cursor: str, records: int) -> None
     )
 
 
+def trail(tx: Tx, system: str, object: str, cursor: str | None, every_seconds: float) -> None:
+    """Leave a mark where a reading has ended, at most one in so many seconds; None marks the beginning.
+
+    The mark says: whatever is stamped later than this moment lies behind this cursor.
+    """
+    tx.run(
+        """
+        insert into cursor_trail (system, object, cursor)
+        select %(system)s, %(object)s, %(cursor)s
+        where not exists (select from cursor_trail where system = %(system)s and object = %(object)s
+                          and created_at > now() - make_interval(secs => %(every)s))
+        on conflict do nothing
+        """,
+        {"system": system, "object": object, "cursor": cursor, "every": every_seconds},
+    )
+
+
+def look_back_from(tx: Tx, system: str, object: str, seconds: float, every_seconds: float) -> tuple[str | None] | None:
+    """Return the newest cursor of the trail that is at least so old, in a tuple; None when it is not time to look back.
+
+    seconds        how far back, on the database's clock
+    every_seconds  how long a look back is good for
+    """
+    found = tx.row(
+        """
+        select t.cursor from cursor_trail t join cursors c using (system, object)
+        where t.system = %(system)s and t.object = %(object)s and t.created_at <= now() - make_interval(secs => %(back)s)
+            and (c.looked_back_at is null or c.looked_back_at <= now() - make_interval(secs => %(every)s))
+        order by t.created_at desc limit 1
+        """,
+        {"system": system, "object": object, "back": seconds, "every": every_seconds},
+    )
+    return None if found is None else (found["cursor"],)
+
+
+def looked_back(tx: Tx, system: str, object: str, began: Any, seconds: float) -> None:
+    """Note a look back that was read to its end, and forget the trail nobody needs any more.
+
+    began    when it began, by the database's clock: only what was visible then has been seen
+    seconds  how far the next look back reaches
+    """
+    tx.run(
+        "update cursors set looked_back_at = greatest(looked_back_at, %s) where system = %s and object = %s",
+        (began, system, object),
+    )
+    tx.run(
+        """
+        delete from cursor_trail t where system = %(system)s and object = %(object)s and created_at < (
+            select max(created_at) from cursor_trail
+            where system = %(system)s and object = %(object)s and created_at <= now() - make_interval(secs => %(back)s))
+        """,
+        {"system": system, "object": object, "back": seconds},
+    )
+
+
+def count_late(tx: Tx, system: str, object: str, records: int) -> None:
+    """Count records that a look back or a sweep found; the cursor stays where it is."""
+    tx.run("update cursors set records = records + %s where system = %s and object = %s", (records, system, object))
+
+
 def register(tx: Tx, system: str, connector: str, role: str) -> None:
     """Make a system known."""
     tx.run(

@@ -47,6 +47,7 @@ class Read(Fact):
     retention_hours  how long the vendor lists what changed or was deleted; a reader away for longer reads all again
     tells_deletions  the vendor lists deleted records: one that is missing without having been listed is only hidden
     archived         a field of the record that says it was put away; such a record stays what it was
+    overlap_seconds  how long after its own stamp a record may become visible; we look back that far again and again
     """
 
     kind: Name
@@ -56,6 +57,7 @@ class Read(Fact):
     retention_hours: float | None = Field(default=None, gt=0)
     tells_deletions: bool = False
     archived: str = ""
+    overlap_seconds: float = Field(default=900.0, ge=0)
 
 
 class Chunks(Fact):
