@@ -60,6 +60,7 @@ class SharedBudget:
         self._renewed_at = time.monotonic()
         self._asking: set[Use] = set()
         self._told_at = 0.0
+        self._answered = False
         self._keeper: threading.Thread | None = None
         with database.transaction() as tx:
             budgets.open_account(tx, account, limits.per_second, limits.concurrency, limits.timeout_seconds)
@@ -109,11 +110,16 @@ class SharedBudget:
         with self._changed:
             self._told_at = time.monotonic()
             dropped, self._idle = self._idle, []
+            alone, self._answered = self._answered, False
         with self._database.transaction() as tx:
-            seconds = budgets.slow_down(tx, self.account, retry_after, overload=overload)
+            seconds = budgets.slow_down(tx, self.account, retry_after, overload=overload, alone=alone)
         if dropped:
             self._return(dropped)
         return seconds
+
+    def answered(self) -> None:
+        """Note that a call was answered as it should be: a refusal after it stands alone."""
+        self._answered = True
 
     def batch(self, most: int, seconds: float) -> int:
         """Return how many calls it is wise to begin together: what the pace allows in so many seconds."""

@@ -306,24 +306,26 @@ def give_back(tx: Tx, account: str, lots: Sequence[Returned], *, well: bool) -> 
     )
 
 
-def slow_down(tx: Tx, account: str, retry_after: float | None, *, overload: bool) -> float:
+def slow_down(tx: Tx, account: str, retry_after: float | None, *, overload: bool, alone: bool = False) -> float:
     """Keep everybody away for a while; return for how long, seconds.
 
     retry_after  what the vendor said, already read as a number; clamped to 1 s .. 15 min. None: we guess, longer
                  each time it happens in a row, up to a minute
     overload     it was our pace (not an outage): fewer calls a second and one slot less, once a second; a refusal
                  that stands alone, between calls that went well, is waited for and changes nothing else
+    alone        a call of the same worker went well since the last refusal: counting in a row begins anew
     """
     row = tx.row(
         """
-        update budgets set strikes = strikes + 1,
+        update budgets set strikes = old.before + 1,
             paused_until = greatest(paused_until, clock_timestamp() + make_interval(secs => (1 + 0.1 * random()) * case
-                when %(said)s::float8 is null then least(%(guess)s, 0.1 * power(2, least(strikes, 12)))
+                when %(said)s::float8 is null then least(%(guess)s, 0.1 * power(2, least(old.before, 12)))
                 else least(greatest(%(said)s::float8, 1), %(longest)s) end)),
             rate = case when %(overload)s and ripe then greatest(per_second * %(slowest)s, rate * %(slower)s) else rate end,
             slots = case when %(overload)s and ripe then greatest(1, floor(slots) - 1) else slots end,
             slowed_at = case when %(overload)s and ripe then clock_timestamp() else slowed_at end
-        from (select strikes > 0 and coalesce(slowed_at < clock_timestamp() - interval '1 second', true) as ripe
+        from (select case when %(alone)s then 0 else strikes end as before, not %(alone)s and strikes > 0
+                  and coalesce(slowed_at < clock_timestamp() - interval '1 second', true) as ripe
               from budgets where account = %(account)s for update) old
         where account = %(account)s
         returning extract(epoch from paused_until - clock_timestamp())::float8 as seconds
@@ -334,6 +336,7 @@ def slow_down(tx: Tx, account: str, retry_after: float | None, *, overload: bool
             "guess": LONGEST_GUESS,
             "longest": LONGEST_PAUSE,
             "overload": overload,
+            "alone": alone,
             "slowest": SLOWEST,
             "slower": SLOWER,
         },

@@ -44,6 +44,9 @@ class Budget(Protocol):
     def told(self, retry_after: float | None, *, overload: bool) -> float:
         """Keep everybody away, as the vendor said or as we guess; return for how long, seconds."""
 
+    def answered(self) -> None:
+        """Note that a call was answered as it should be: a refusal after it stands alone."""
+
     def batch(self, most: int, seconds: float) -> int:
         """Return how many calls it is wise to begin together: what the pace allows in so many seconds."""
 
@@ -252,6 +255,8 @@ class VendorClient:
             raise self._told(Busy(f"{self.manifest.title} refuses a fresh sign-in: it has too many calls at a time"))
         if 200 <= answer.status < 300 or answer.status in allow:
             self._disguised_since = 0.0
+            if self.pace.shared is not None:
+                self.pace.shared.answered()
             return answer
         trouble = self.trouble(method, answer)
         if isinstance(trouble, Busy) and answer.status in (429, 503):
