@@ -184,11 +184,16 @@ def _payments(tx: Tx) -> dict[str, Any]:
 
 
 def held_by_code(tx: Tx) -> dict[str, Any]:
-    """Return open holds per code: how many, how much per currency, how many minutes."""
+    """Return open holds per code: how many, how much per currency, how many minutes.
+
+    What is billed already is held back by nothing: that its record vanished is told by a break, and is no hold of the books.
+    """
     rows = tx.rows(
         """
         select code, currency, count(*) as count, sum(amount)::bigint as amount, coalesce(sum(minutes), 0)::bigint as minutes
-        from holds where released_at is null group by code, currency order by code, currency
+        from holds h where released_at is null and not (code = 'RECORD_VANISHED' and exists (
+            select from buckets where fact = h.scope and bucket in ('on_draft', 'invoiced') and quantity > 0))
+        group by code, currency order by code, currency
         """
     )
     found: dict[str, Any] = {}
@@ -220,7 +225,7 @@ def _buckets(tx: Tx, names: _Names) -> dict[str, Any]:
         """
         select project, code, sum(minutes)::bigint as minutes from (
             select distinct on (scope) scope, project, code, minutes from holds
-            where released_at is null and scope_kind = 'time_entry'
+            where released_at is null and scope_kind = 'time_entry' and minutes is not null
             order by scope, code = 'TAX_UNDETERMINED', code) first_reason
         group by 1, 2
         """
