@@ -575,6 +575,8 @@ def test_the_manifest_says_what_the_client_does(sandbox, client, buyer):
         file = load(text, CONNECTOR.verbs)
         side = manifest.writes if file.outward else manifest.reads
         assert side[file.object].kind == file.kind.removeprefix("withdrawn_"), name
+        if file.kind.startswith("withdrawn_"):  # it says one thing, whatever the object is
+            continue
         assert len(file.text.examples) >= 2
         assert any(example.problems for example in file.text.examples)
     assert httpx2.get(client.base_url, trust_env=False).status_code == 401
