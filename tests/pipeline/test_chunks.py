@@ -58,7 +58,7 @@ class Killed(BaseException):
 
 
 def test_f13_a_5000_line_invoice_posts_in_chunks_with_one_identity_to_the_cent(client, account, body):
-    receipt = send(client, "invoice", "inv_big", body, None)
+    receipt = send(client, "invoice", "inv_big", body, None, "inv_big#1")
     found, total = held(account)
     assert found["id"] == receipt.external_id
     assert len(found["item"]) == LINES
@@ -80,10 +80,10 @@ def test_f13_a_kill_between_two_chunks_is_taken_up_where_it_was(client, account,
 
     client.part = dies
     with pytest.raises(Killed):
-        send(client, "invoice", "inv_big", body, None)
+        send(client, "invoice", "inv_big", body, None, "inv_big#1")
     assert len(held(account)[0]["item"]) == 1000 * (after + 1)
     client.part = part
-    send(client, "invoice", "inv_big", body, None)
+    send(client, "invoice", "inv_big", body, None, "inv_big#1")
     found, total = held(account)
     assert (len(found["item"]), total) == (LINES, TOTAL)
 
@@ -98,16 +98,16 @@ def test_a_part_whose_answer_was_lost_is_not_added_twice(client, account, body):
 
     client.part = silent
     with pytest.raises(Unsettled):
-        send(client, "invoice", "inv_big", body, None)
-    send(client, "invoice", "inv_big", body, None)
+        send(client, "invoice", "inv_big", body, None, "inv_big#1")
+    send(client, "invoice", "inv_big", body, None, "inv_big#1")
     found, total = held(account)
     assert (len(found["item"]), total) == (LINES, TOTAL)
 
 
 def test_an_older_version_of_the_document_is_replaced_and_not_mixed_in(client, account, body):
     older = {**body, "item": {"items": [line("of-another-version", amount=5, rate=5, quantity=1)]}}
-    send(client, "invoice", "inv_big", older, None)
-    send(client, "invoice", "inv_big", body, None)
+    send(client, "invoice", "inv_big", older, None, "inv_big#1")
+    send(client, "invoice", "inv_big", body, None, "inv_big#1")
     found, total = held(account)
     assert (len(found["item"]), total) == (LINES, TOTAL)
 
@@ -121,11 +121,11 @@ def test_a_document_that_does_not_tie_is_never_called_delivered(client, account,
 
     client.part = mixes_in
     with pytest.raises(Refused) as no:
-        send(client, "invoice", "inv_big", body, None)
+        send(client, "invoice", "inv_big", body, None, "inv_big#1")
     assert no.value.code == "TOTALS_DIFFER"
 
 
 def test_a_small_document_takes_one_call_as_ever(client, account, body):
     body["item"]["items"] = body["item"]["items"][:3]
-    send(client, "invoice", "inv_small", body, None)
+    send(client, "invoice", "inv_small", body, None, "inv_small#1")
     assert len([path for _, path in account.journal if "/invoice" in path]) == 1

@@ -21,6 +21,7 @@ from target import KEY_LIFE, LAG, LATEST, TIMEOUT, build, command
 from trueup.model import delivery
 from trueup.pipeline import deliver, settling
 from trueup.pipeline.read_back import read_back
+from trueup.pipeline.windows import Gate, Posting
 from trueup.store import deliveries
 
 SCHEDULES = int(os.environ.get("TRUEUP_EFFECT_SCHEDULES", "8"))
@@ -74,9 +75,9 @@ class Effects(RuleBasedStateMachine):
             return
         with self.database.transaction() as tx:
             claimed = deliveries.claim(tx, "target", 10, worker, LEASE)
-            ready, results = deliver._prepare(
-                tx, self.house, self.system, claimed, self.clock + LEASE - settling.attempt_seconds(TIMEOUT)
-            )
+            gate = Gate(tx, "target", self.system.role, Posting())
+            until = self.clock + LEASE - settling.attempt_seconds(TIMEOUT)
+            ready, results = deliver._prepare(tx, self.house, self.system, claimed, gate, until)
         if claimed:
             self.hands[worker] = (claimed, ready, results)
 
