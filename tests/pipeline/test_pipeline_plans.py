@@ -82,6 +82,7 @@ def refuse(house, count, *, amount=12_400_000_000, outcome="rejected"):
 def settle(house, outcome, detail="", code=""):
     with house.database.transaction() as tx:
         claimed = deliveries.claim(tx, "books", 100, "w1", 60)
+        deliveries.about_to_send(tx, [(one.key, one.fence, {}, "digest", "invoice", 1, None) for one in claimed])
         deliveries.settle(
             tx, [Result(one.key, one.fence, outcome, "send", detail, code, took_ms=500, wait=60) for one in claimed]
         )
