@@ -293,7 +293,7 @@ def manifest(name: str) -> Manifest:
             "limits": {"concurrency": 4, "per_second": 1000, "source": "invented for tests"},
             "reads": reads,
             "writes": writes,
-            "refusals": {"CLOSED": {"meaning": "the journal is closed", "kind": "data", "advice": "open the journal"}},
+            "refusals": {"CLOSED": {"meaning": "the period is closed", "kind": "period", "advice": "open the period"}},
         }
     )
 

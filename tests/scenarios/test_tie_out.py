@@ -62,7 +62,9 @@ def firm(site):
     tied = tie_out(house, "before")
     assert tied["breaks"] == []
     assert tied["compared"] > 3000
-    return site, house
+    yield site, house
+    for system in house.systems.values():
+        system.client.close()
 
 
 def site_settings(site):
