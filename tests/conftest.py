@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
+import emptied
 from trueup.store import embedded
 
 NUMBERS = itertools.count(1)
@@ -46,3 +47,24 @@ def database_url(postgres):
     yield postgres.replace("/trueup?", f"/{name}?")
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture(scope="module")
+def database(database_url):
+    """Give a module's database with our tables and the engine's."""
+    from trueup import engine  # here, because the pure tests need no engine and begin faster without
+    from trueup.store import migrate
+    from trueup.store.database import Database
+
+    migrate.migrate(database_url)
+    opened = Database(database_url, name="test", size=12).open()
+    engine.Engine(opened).prepare()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def empty(database):
+    """Empty every table of ours; gives the database."""
+    emptied.empty(database)
+    return database

@@ -6,8 +6,9 @@ milestone X03-M1 not signed = 5,000.00, deal X02 sold into a country without reg
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from trueup.pipeline.ingest import ingest
 from trueup.pipeline.reconcile import tie_out
 from trueup.processes import milestone_billing, month_end, opportunity_to_project, time_to_billing
 from trueup.processes.reactions import REACTIONS
-from trueup.store import cursors, inbox
+from trueup.store import cursors, inbox, migrate
 from trueup.store.database import Database
 from trueup.store.inbox import Arrival
 
@@ -298,6 +299,20 @@ def manifest(name: str) -> Manifest:
     )
 
 
+@contextmanager
+def opened(database_url: str, *, filled: bool = True) -> Iterator[House]:
+    """Give the small firm over an empty database, after its August unless said otherwise; closed at the end."""
+    migrate.migrate(database_url)
+    database = Database(database_url).open()
+    house = build(database)
+    try:
+        yield fill(house) if filled else house
+    finally:
+        for system in house.systems.values():
+            system.client.close()
+        database.close()
+
+
 def build(database: Database) -> House:
     """Return the firm's house over a migrated database, with nothing in it."""
     engine.Engine(database).prepare()
@@ -488,7 +503,9 @@ def fill(house: House) -> House:
     time_to_billing.bill(house, MONTH, ENTITY, f"billing_run/{MONTH}/{ENTITY}")
     carry_out(house)
     hear(house, "ledgerly", "bill", bill(house, "X01-DE01-2026-08"))
-    house.systems["ledgerly"].client.refused.add("COST")  # type: ignore[attr-defined]
+    books = house.systems["ledgerly"].client
+    assert isinstance(books, Desk)
+    books.refused.add("COST")
     month_end.close(house, MONTH, ENTITY, f"month_end/{MONTH}/{ENTITY}")
     carry_out(house)
     booked = gid_of(house, "journal_reference", f"REV-{ENTITY}-{MONTH}")

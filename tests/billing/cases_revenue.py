@@ -112,13 +112,15 @@ def r1_vectorised(inputs: Row) -> Row:
         rows(REVENUE_LINES, {**line, "legal_entity": "DE01", "currency": "EUR", "method": "as_invoiced", "fee": 0}),
         rows(EARNINGS, *charges), ACCEPTANCES.empty(), PROGRESS.empty(), rows(POSTED, *posted),
     )  # fmt: skip
-    found, previous = [], LINE_POSITIONS.empty()
+    found: list[tuple[Decimal, Decimal, Decimal]] = []
+    previous = LINE_POSITIONS.empty()
     for day in months:
         plan = recognise(facts, day, previous)
         [at] = plan.contracts.to_dicts()
-        found.append(tuple(Decimal(in_eur(at[name])) for name in ("recognised", "billed", "unbilled")))
+        recognised, billed, unbilled = (Decimal(in_eur(at[name])) for name in ("recognised", "billed", "unbilled"))
+        found.append((recognised, billed, unbilled))
         previous = plan.lines
-    return table_of_months(inputs, found)  # type: ignore[arg-type]
+    return table_of_months(inputs, found)
 
 
 # --- measured by input ------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def trace(place: Place, key: str, word: str) -> dict[str, Any]:
 def gate(place: Place, name: str) -> str | None:
     """Return what a gate says."""
     with place.database.transaction() as tx:
-        return tx.value("select state from gates where name = %s", (name,))  # type: ignore[no-any-return]
+        return tx.text("select state from gates where name = %s", (name,))
 
 
 def wait_for(place: Place, name: str) -> str:

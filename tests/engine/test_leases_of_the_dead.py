@@ -5,22 +5,12 @@ import time
 import pytest
 
 from trueup import engine
-from trueup.store import deliveries, executors, inbox, migrate
-from trueup.store.database import Database
+from trueup.store import deliveries, executors, inbox
 from trueup.store.deliveries import Command
 from trueup.store.inbox import Arrival
 
 LEASE_SECONDS = 3600.0
 SECONDS = 30.0
-
-
-@pytest.fixture(scope="module")
-def database(database_url):
-    migrate.migrate(database_url)
-    opened = Database(database_url, size=4).open()
-    engine.Engine(opened).prepare()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
 """A house over a real database, connected to the simulators, and its web server."""
 
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import pytest
-from wire import Api
+from wire import OURS, Api, call
 
 from trueup.entrypoints import bootstrap
 from trueup.entrypoints.api import app
@@ -51,3 +52,36 @@ def api(house, base):
             return Api(base, access.issue(tx, name or "caller " + " ".join(scopes), scopes))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def visit(house, base):
+    """Make a reader of the pages with some scopes, who follows no redirects."""
+
+    def make(*scopes, name="Ana M"):
+        with house.database.transaction() as tx:
+            token = access.issue(tx, name, scopes)
+
+        def get(path, **headers):
+            return call(base, "GET", path, headers={"Cookie": f"trueup_token={token}", **headers})
+
+        def post(path, fields, **headers):
+            body = urlencode(fields, doseq=True).encode()
+            return call(base, "POST", path, body, {"Cookie": f"trueup_token={token}", **OURS, **headers})
+
+        get.post = post
+        get.token = token
+        return get
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def reader(visit):
+    """Make calls as a person who sees work and money and may act, whoever they are."""
+    person = visit("work:read", "money:read", "act", name="Di")
+
+    def ask(method, path, **fields):
+        return person(path) if method == "GET" else person.post(path, fields)
+
+    return ask

@@ -1,29 +1,19 @@
 """Adjustments and re-ratings over the API and on the pages: one proposes, another approves, the third sees it."""
 
-from urllib.parse import urlencode
-
 import pytest
-from wire import Api, call
+from wire import Api
 
 import small_firm
 from small_firm import entry, gid_of, hear
-from trueup.store import access, migrate
-from trueup.store.database import Database
-
-OURS = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
+from trueup.store import access
 
 
 @pytest.fixture(scope="module")
 def house(database_url):
     """The small firm after its August, with an hour of September."""
-    migrate.migrate(database_url)
-    database = Database(database_url).open()
-    built = small_firm.fill(small_firm.build(database))
-    hear(built, "timely", "entry", entry("z1", 60, day="2026-09-01"))
-    yield built
-    for system in built.systems.values():
-        system.client.close()
-    database.close()
+    with small_firm.opened(database_url) as built:
+        hear(built, "timely", "entry", entry("z1", 60, day="2026-09-01"))
+        yield built
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +32,6 @@ def people(house, base):
             return Api(base, access.issue(tx, name, ("ops:act", "money:read", "process:run")))
 
     return make("Ana"), make("Bo")
-
-
-@pytest.fixture(scope="module")
-def reader(house, base):
-    """A reader of the pages, who may act."""
-    with house.database.transaction() as tx:
-        token = access.issue(tx, "Cy", ("work:read", "money:read", "act"))
-
-    def ask(method, path, **fields):
-        headers = {"Cookie": f"trueup_token={token}", **(OURS if method == "POST" else {})}
-        return call(base, method, path, urlencode(fields).encode() if fields or method == "POST" else b"", headers)
-
-    return ask
 
 
 def test_one_proposes_another_approves_and_it_is_undone(people, fact):

@@ -152,7 +152,7 @@ VALUES = [
     ("C5 endless digits", "value", "0." + "1" * 30),
     ("C6 EURO", "currency", "EURO"),
     ("C6 lower case", "currency", "eur"),
-    ("C6 no currency", "currency", "XXX"),
+    ("C6 the code that ISO 4217 has for no currency at all", "currency", "XXX"),
     ("C6 test currency", "currency", "XTS"),
     ("C6 retired kuna", "currency", "HRK"),
     ("C6 retired lev", "currency", "BGN"),

@@ -1,11 +1,20 @@
 """Agreement over the API: look, repair by digest, accept, sign by two."""
 
 import pytest
-from test_compare_pages import house, the_break  # noqa: F401 - the firm whose invoice was changed behind our back
+from test_compare_pages import the_break
 
+import small_firm
 from small_firm import ENTITY, MONTH
 
 PLACE = f"/v1/sign-offs/{ENTITY}/{MONTH}"
+
+
+@pytest.fixture(scope="module")
+def house(database_url):
+    """The firm whose invoice was changed behind our back."""
+    with small_firm.opened(database_url) as built:
+        small_firm.raise_behind_our_back(built)
+        yield built
 
 
 @pytest.fixture
@@ -15,7 +24,7 @@ def people(api):
     return api(*scopes, name="Ana"), api(*scopes, name="Ben")
 
 
-def test_a_month_over_the_api_from_the_break_to_the_second_signature(house, people, api):  # noqa: F811
+def test_a_month_over_the_api_from_the_break_to_the_second_signature(house, people, api):
     ana, ben = people
     number = the_break(house)
     found = ana.get(f"/v1/breaks/{number}").json()
@@ -51,6 +60,6 @@ def test_a_month_over_the_api_from_the_break_to_the_second_signature(house, peop
     assert api("objects:read", name="Rita").post(f"{PLACE}/prepare", {}).status == 403
 
 
-def test_what_stands_still_is_listed(house, people):  # noqa: F811
+def test_what_stands_still_is_listed(people):
     ana, _ = people
     assert ana.get("/v1/stalled").json() == {"items": []}

@@ -1,44 +1,19 @@
 """The page of a billing run: what it would do, that it is begun once, and how far it is."""
 
-from urllib.parse import urlencode
-
 import pytest
-from wire import call
 
 import small_firm
 from small_firm import entry, hear
 from trueup.processes import time_to_billing
-from trueup.store import access, migrate
-from trueup.store.database import Database
-
-OURS = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
 
 
 @pytest.fixture(scope="module")
 def house(database_url):
     """The small firm after its August, with an hour of September and one that has no rate."""
-    migrate.migrate(database_url)
-    database = Database(database_url).open()
-    built = small_firm.fill(small_firm.build(database))
-    hear(built, "timely", "entry", entry("z1", 60, day="2026-09-01"))
-    hear(built, "timely", "entry", entry("z2", 45, day="2026-09-02", role="Analyst"))
-    yield built
-    for system in built.systems.values():
-        system.client.close()
-    database.close()
-
-
-@pytest.fixture(scope="module")
-def reader(house, base):
-    """A reader of the pages, who may act."""
-    with house.database.transaction() as tx:
-        token = access.issue(tx, "Cy", ("work:read", "money:read", "act"))
-
-    def ask(method, path, **fields):
-        headers = {"Cookie": f"trueup_token={token}", **(OURS if method == "POST" else {})}
-        return call(base, method, path, urlencode(fields).encode() if fields or method == "POST" else b"", headers)
-
-    return ask
+    with small_firm.opened(database_url) as built:
+        hear(built, "timely", "entry", entry("z1", 60, day="2026-09-01"))
+        hear(built, "timely", "entry", entry("z2", 45, day="2026-09-02", role="Analyst"))
+        yield built
 
 
 def test_the_page_shows_what_a_run_would_draft_and_hold_and_writes_nothing(house, reader):

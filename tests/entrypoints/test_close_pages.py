@@ -5,14 +5,13 @@ import time
 from dataclasses import replace
 
 import pytest
-from test_pages import EVERYTHING, Shape, visit  # noqa: F401 - a fixture
-from wire import Api, call
+from test_pages import Shape
+from wire import EVERYTHING, Api, call
 
 import small_firm
 from small_firm import ENTITY, MONTH
 from trueup import engine
-from trueup.store import access, migrate
-from trueup.store.database import Database
+from trueup.store import access
 
 PLACE = f"/close/{ENTITY}/{MONTH}"
 API = f"/v1/closes/{ENTITY}/{MONTH}"
@@ -22,18 +21,13 @@ SECONDS = 60.0
 @pytest.fixture(scope="module")
 def house(database_url):
     """The small firm after its August, which blocks on unapproved time; an engine works."""
-    migrate.migrate(database_url)
-    database = Database(database_url).open()
-    built = small_firm.fill(small_firm.build(database))
-    entity = built.firm.entities[ENTITY]
-    built.firm.entities[ENTITY] = replace(entity, close_blocks=frozenset({"unapproved"}))
-    running = engine.Engine(database)
-    running.launch(built)
-    yield built
-    running.stop()
-    for system in built.systems.values():
-        system.client.close()
-    database.close()
+    with small_firm.opened(database_url) as built:
+        entity = built.firm.entities[ENTITY]
+        built.firm.entities[ENTITY] = replace(entity, close_blocks=frozenset({"unapproved"}))
+        running = engine.Engine(built.database)
+        running.launch(built)
+        yield built
+        running.stop()
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +54,7 @@ def settled(caller):
     return until(lambda: found if not (found := caller.get(API).json())["running"] else None)
 
 
-def test_a_month_from_the_first_look_to_the_second_revision(people, visit, base):  # noqa: F811
+def test_a_month_from_the_first_look_to_the_second_revision(people, visit, base):
     ana, ben = people("Ana", "admin"), people("Ben", "admin")
     reader = people("Rita", "money:read")
     ana_s_page = visit(*EVERYTHING)
@@ -153,7 +147,7 @@ def hash_of(raw):
     return hashlib.sha256(raw).hexdigest()
 
 
-def test_the_pages_are_whole_and_every_link_leads_somewhere(visit):  # noqa: F811
+def test_the_pages_are_whole_and_every_link_leads_somewhere(visit):
     ana = visit(*EVERYTHING)
     for path in ("/close", PLACE, f"/close/{ENTITY}/2026-07"):
         answer = ana(path)
@@ -171,7 +165,7 @@ def test_the_pages_are_whole_and_every_link_leads_somewhere(visit):  # noqa: F81
     assert ana("/close/DE01/august").status == 422
 
 
-def test_without_a_token_or_its_scopes_nobody_sees_or_closes_anything(base, visit):  # noqa: F811
+def test_without_a_token_or_its_scopes_nobody_sees_or_closes_anything(base, visit):
     assert call(base, "GET", PLACE).status == 303
     assert visit("work:read")("/close").status == 403
     assert visit("money:read").post(f"{PLACE}/start", {}).status == 403

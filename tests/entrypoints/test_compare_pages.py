@@ -1,51 +1,26 @@
 """The pages of agreement: what differs is filtered, looked into, accepted and signed by two people."""
 
-from urllib.parse import urlencode
-
 import pytest
-from test_pages import EVERYTHING, OURS, Shape
-from wire import call
+from test_pages import Shape
+from wire import EVERYTHING
 
 import small_firm
 from small_firm import ENTITY, MONTH
 from trueup.entrypoints.web import rendering
-from trueup.store import access, migrate
-from trueup.store.database import Database
 
 
 @pytest.fixture(scope="module")
 def house(database_url):
     """The small firm after its August, with an invoice the ERP has changed behind our back."""
-    migrate.migrate(database_url)
-    database = Database(database_url).open()
-    built = small_firm.build(database)
-    small_firm.fill(built)
-    small_firm.raise_behind_our_back(built)
-    yield built
-    for system in built.systems.values():
-        system.client.close()
-    database.close()
+    with small_firm.opened(database_url) as built:
+        small_firm.raise_behind_our_back(built)
+        yield built
 
 
 @pytest.fixture(scope="module")
-def person(house, base):
-    """Make a reader by name, who may see and do everything."""
-
-    def make(name, *scopes):
-        with house.database.transaction() as tx:
-            token = access.issue(tx, name, scopes or EVERYTHING)
-
-        def get(path):
-            return call(base, "GET", path, headers={"Cookie": f"trueup_token={token}"})
-
-        def post(path, **fields):
-            body = urlencode(fields).encode()
-            return call(base, "POST", path, body, {"Cookie": f"trueup_token={token}", **OURS})
-
-        get.post = post
-        return get
-
-    return make
+def person(visit):
+    """Make a reader by name, who may see and do everything unless said otherwise."""
+    return lambda name, *scopes: visit(*(scopes or EVERYTHING), name=name)
 
 
 def shape(answer):
@@ -86,13 +61,15 @@ def test_a_break_shows_what_would_end_it_and_keeps_what_people_do(house, person)
     page = shape(ana(place))
     assert "credit and bill again" in page.text
     assert "Do this" not in page.text  # a booked document is left to a person
-    assert ana.post(f"{place}/assign", assignee="Ben").status == 303
-    assert ana.post(f"{place}/note", words="asked <AR>").status == 303
+    assert ana.post(f"{place}/assign", {"assignee": "Ben"}).status == 303
+    assert ana.post(f"{place}/note", {"words": "asked <AR>"}).status == 303
     text = ana(place).body.decode()
     assert "asked &lt;AR&gt;" in text
     assert "Given to Ben" in text
-    assert person("Rita", "work:read", "money:read").post(f"{place}/accept", reason="because I say so").status == 403
-    assert ana.post(f"{place}/accept", reason="no").status == 422
+    assert (
+        person("Rita", "work:read", "money:read").post(f"{place}/accept", {"reason": "because I say so"}).status == 403
+    )
+    assert ana.post(f"{place}/accept", {"reason": "no"}).status == 422
     assert ana("/compare/breaks/999999").status == 404
 
 
@@ -104,10 +81,10 @@ def test_a_repair_is_done_as_it_was_shown_or_not_at_all(house, person):
     page = shape(ana(place))
     assert "Do this" in page.text
     digest = next(tag[1]["value"] for tag in page.tags if tag[1].get("name") == "digest")
-    refused = ana.post(f"{place}/repair", digest="0" * 64)
+    refused = ana.post(f"{place}/repair", {"digest": "0" * 64})
     assert refused.status == 409
     assert b"another one than was shown" in refused.body
-    assert ana.post(f"{place}/repair", digest=digest).status == 303
+    assert ana.post(f"{place}/repair", {"digest": digest}).status == 303
     assert "Repair started by Ana" in shape(ana(place)).text
 
 
@@ -116,20 +93,20 @@ def test_a_month_is_signed_by_a_second_person_when_nothing_is_left_open(house, p
     with house.database.transaction() as tx:
         tx.run("update breaks set period = null where class = 'extra_in_target'")
     month = {"entity": ENTITY, "period": MONTH}
-    assert b"nobody accepted" in ana.post("/compare/sign-off/prepare", **month).body
+    assert b"nobody accepted" in ana.post("/compare/sign-off/prepare", month).body
     assert "to look at" in shape(ana("/compare")).text
-    accepted = ana.post(f"/compare/breaks/{the_break(house)}/accept", reason="credited in September")
+    accepted = ana.post(f"/compare/breaks/{the_break(house)}/accept", {"reason": "credited in September"})
     assert accepted.headers["location"].endswith("?done=accepted_break")
     assert "Accepted by Ana: credited in September" in shape(ana("/compare")).text
-    assert ana.post("/compare/sign-off/prepare", **month).status == 303
+    assert ana.post("/compare/sign-off/prepare", month).status == 303
     assert "another person signs" in shape(ana("/compare")).text
-    same = ana.post("/compare/sign-off/sign", **month)
+    same = ana.post("/compare/sign-off/sign", month)
     assert (same.status, b"Another person has to do this" in same.body) == (409, True)
-    assert ben.post("/compare/sign-off/sign", **month).status == 303
+    assert ben.post("/compare/sign-off/sign", month).status == 303
     signed = shape(ben("/compare")).text
     assert "signed" in signed
     assert "Reopen" in signed
-    assert ben.post("/compare/sign-off/reopen", **month).status == 409
+    assert ben.post("/compare/sign-off/reopen", month).status == 409
     assert ben.post("/compare/sign-off/reopen", **month, reason="the credit was booked").status == 303
     assert "Ben reopened it on" in shape(ana("/compare")).text
 

@@ -20,8 +20,7 @@ from trueup.kernel.ids import derive
 from trueup.pipeline.ingest import author
 from trueup.processes import opportunity_to_project, time_to_billing
 from trueup.reporting import documents
-from trueup.store import access, migrate, objects
-from trueup.store.database import Database
+from trueup.store import access, objects
 
 POSTED, ABROAD, DRAFT, CREDIT = "R-1001", "R-1002", "X06-DE01-2026-09", "C-1001"
 CATEGORIES = {POSTED: "S", ABROAD: "AE", CREDIT: "S"}
@@ -30,16 +29,10 @@ CATEGORIES = {POSTED: "S", ABROAD: "AE", CREDIT: "S"}
 @pytest.fixture(scope="module")
 def house(database_url):
     """The small firm after its August, with a September in France, a draft, and a credit of one hour."""
-    migrate.migrate(database_url)
-    database = Database(database_url).open()
-    built = small_firm.build(database)
-    small_firm.fill(built)
-    add_september(built)
-    add_credit(built)
-    yield built
-    for system in built.systems.values():
-        system.client.close()
-    database.close()
+    with small_firm.opened(database_url) as built:
+        add_september(built)
+        add_credit(built)
+        yield built
 
 
 def add_september(house):

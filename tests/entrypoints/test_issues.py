@@ -1,52 +1,45 @@
 """The error desk over the API, on the pages and on the command line: a cause, its plan, and what pressing does."""
 
-from urllib.parse import urlencode
-
 import pytest
-from wire import Api, call
+from wire import Api
 
 import small_firm
-from trueup.store import access, deliveries, migrate
-from trueup.store.database import Database
+from trueup.store import access, deliveries
 from trueup.store.deliveries import Command, Result
-
-OURS = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
 
 
 @pytest.fixture(scope="module")
 def house(database_url):
     """The small firm, with two refused writes."""
-    migrate.migrate(database_url)
-    database = Database(database_url).open()
-    built = small_firm.fill(small_firm.build(database))
-    with database.transaction() as tx:
-        deliveries.ask(
-            tx,
-            [
-                Command(
-                    f"bill/{n}",
-                    "ledgerly",
-                    "invoice",
-                    f"inv_{n}",
-                    "invoice",
-                    "post",
-                    "C",
-                    amount=5_000_000_000,
-                    currency="EUR",
-                )
-                for n in (1, 2)
-            ],
-        )
-        claimed = [one for one in deliveries.claim(tx, "ledgerly", 1000, "w", 60) if one.key.startswith("bill/")]
-        deliveries.settle(
-            tx,
-            [Result(one.key, one.fence, "rejected", "send", "period 2026-07 is closed", "CLOSED") for one in claimed],
-        )
-        assert len(claimed) == 2
-    yield built
-    for system in built.systems.values():
-        system.client.close()
-    database.close()
+    with small_firm.opened(database_url) as built:
+        with built.database.transaction() as tx:
+            deliveries.ask(
+                tx,
+                [
+                    Command(
+                        f"bill/{n}",
+                        "ledgerly",
+                        "invoice",
+                        f"inv_{n}",
+                        "invoice",
+                        "post",
+                        "C",
+                        amount=5_000_000_000,
+                        currency="EUR",
+                    )
+                    for n in (1, 2)
+                ],
+            )
+            claimed = [one for one in deliveries.claim(tx, "ledgerly", 1000, "w", 60) if one.key.startswith("bill/")]
+            deliveries.settle(
+                tx,
+                [
+                    Result(one.key, one.fence, "rejected", "send", "period 2026-07 is closed", "CLOSED")
+                    for one in claimed
+                ],
+            )
+            assert len(claimed) == 2
+        yield built
 
 
 @pytest.fixture(scope="module")
@@ -61,19 +54,6 @@ def people(house, base):
         make("Ana", "ops:act", "ops:read", "money:read"), make("Bo", "ops:act", "ops:read", "money:read"),
         make("Cy", "ops:read"),
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def reader(house, base):
-    """A reader of the pages, who may act."""
-    with house.database.transaction() as tx:
-        token = access.issue(tx, "Di", ("work:read", "money:read", "act"))
-
-    def ask(method, path, **fields):
-        headers = {"Cookie": f"trueup_token={token}", **(OURS if method == "POST" else {})}
-        return call(base, method, path, urlencode(fields).encode() if fields or method == "POST" else b"", headers)
-
-    return ask
 
 
 def closed(api):

@@ -8,55 +8,24 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from wire import call
+from wire import EVERYTHING, OURS, call
 
 import small_firm
 from small_firm import gid_of
 from trueup.entrypoints.cli import metrics as metrics_command
 from trueup.entrypoints.cli.output import flat
 from trueup.entrypoints.web import pages as pages_module
-from trueup.store import access, budgets, migrate
-from trueup.store.database import Database
+from trueup.store import budgets
 
-EVERYTHING = ("work:read", "money:read", "cost:read", "act")
-OURS = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
 VOID = frozenset({"br", "col", "hr", "img", "input", "link", "meta", "rect", "line", "use", "path", "circle"})
 
 
 @pytest.fixture(scope="module")
 def house(database_url):
     """The small firm after its August."""
-    migrate.migrate(database_url)
-    database = Database(database_url).open()
-    built = small_firm.build(database)
-    small_firm.fill(built)
-    small_firm.raise_behind_our_back(built)
-    yield built
-    for system in built.systems.values():
-        system.client.close()
-    database.close()
-
-
-@pytest.fixture(scope="module")
-def visit(house, base):
-    """Make a reader with some scopes, who follows no redirects."""
-
-    def make(*scopes):
-        with house.database.transaction() as tx:
-            token = access.issue(tx, "Ana M", scopes)
-
-        def get(path, **headers):
-            return call(base, "GET", path, headers={"Cookie": f"trueup_token={token}", **headers})
-
-        def post(path, fields, **headers):
-            body = urlencode(fields, doseq=True).encode()
-            return call(base, "POST", path, body, {"Cookie": f"trueup_token={token}", **OURS, **headers})
-
-        get.post = post
-        get.token = token
-        return get
-
-    return make
+    with small_firm.opened(database_url) as built:
+        small_firm.raise_behind_our_back(built)
+        yield built
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ import pytest
 
 import small_firm
 from trueup.entrypoints import rebuild
-from trueup.store import access, migrate
-from trueup.store.database import Database
+from trueup.store import access
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = os.environ.get("TRUEUP_CHROMIUM") or next(
@@ -30,15 +29,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="
 @pytest.fixture(scope="module")
 def house(database_url):
     """The small firm after its August."""
-    migrate.migrate(database_url)
-    database = Database(database_url).open()
-    built = small_firm.build(database)
-    small_firm.fill(built)
-    small_firm.raise_behind_our_back(built)
-    yield built
-    for system in built.systems.values():
-        system.client.close()
-    database.close()
+    with small_firm.opened(database_url) as built:
+        small_firm.raise_behind_our_back(built)
+        yield built
 
 
 @pytest.fixture(scope="module")

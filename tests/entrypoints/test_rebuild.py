@@ -43,8 +43,7 @@ from trueup.processes import (
 )
 from trueup.reporting import evidence_export
 from trueup.reporting.explain import explain
-from trueup.store import access, acts, holds, migrate, periods
-from trueup.store.database import Database
+from trueup.store import access, acts, holds, periods
 
 PARTLY, REPRICED = "X01-DE01-2026-08-C1", "X01-DE01-2026-08-CA4"
 KINDS = {
@@ -83,22 +82,17 @@ def fresh(postgres, name):
 @pytest.fixture(scope="module")
 def house(database_url):
     """The small firm's August, then a capped deal and a retainer over two months, and a signed milestone."""
-    migrate.migrate(database_url)
-    database = Database(database_url).open()
-    built = small_firm.build(database)
-    packages = dict(built.firm.packages)
-    packages["ADV-RT"] = Package("ADV-RT", "Retainer", "Advisory", "Consulting", frozenset({"retainer"}), "ratable")
-    built.firm = replace(built.firm, packages=packages)
-    with database.transaction() as tx:
-        edition.keep(tx, built, small_firm.default_ownership())
-    add_terms(built)
-    small_firm.fill(built)
-    two_months(built)
-    decisions(built)
-    yield built
-    for system in built.systems.values():
-        system.client.close()
-    database.close()
+    with small_firm.opened(database_url, filled=False) as built:
+        packages = dict(built.firm.packages)
+        packages["ADV-RT"] = Package("ADV-RT", "Retainer", "Advisory", "Consulting", frozenset({"retainer"}), "ratable")
+        built.firm = replace(built.firm, packages=packages)
+        with built.database.transaction() as tx:
+            edition.keep(tx, built, small_firm.default_ownership())
+        add_terms(built)
+        small_firm.fill(built)
+        two_months(built)
+        decisions(built)
+        yield built
 
 
 def add_terms(house):

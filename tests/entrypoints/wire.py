@@ -9,6 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 KEYS = itertools.count(1)
+EVERYTHING = ("work:read", "money:read", "cost:read", "act")
+"""What a person on the pages may be allowed."""
+OURS = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
+"""What a browser says of a form of our own."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 import small_firm
+from emptied import empty
 from small_firm import gid_of, hear
 from trueup.entrypoints.bootstrap import default_ownership
 from trueup.governance import ownership
@@ -21,15 +22,6 @@ ENTITIES = {
     "UK01": ("GB", "GBP"),
     "US01": ("US", "USD"),
 }
-
-
-def empty(database):
-    """Empty every table of ours."""
-    with database.transaction() as tx:
-        names = tx.rows(
-            "select tablename from pg_tables where schemaname = 'public' and tablename <> 'alembic_version' order by 1"
-        )
-        tx.run(f"truncate {', '.join(row['tablename'] for row in names)} restart identity cascade")
 
 
 class Office:

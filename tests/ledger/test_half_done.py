@@ -4,13 +4,11 @@ import pytest
 
 import small_firm
 from small_firm import carry_out, gid_of, hear
-from trueup import engine
 from trueup.entrypoints.bootstrap import WITHDRAWN
 from trueup.kernel.errors import Refused
 from trueup.mapping.file import load as load_mapping
 from trueup.processes import opportunity_to_project, undo
-from trueup.store import deliveries, holds, migrate
-from trueup.store.database import Database
+from trueup.store import deliveries, holds
 
 CLOSED = f"""
 mapping: {WITHDRAWN}project -> timely.project
@@ -22,24 +20,10 @@ fields: {{closed: {{const: true}}}}
 PROCESS = "opportunity_to_project/F13"
 
 
-@pytest.fixture(scope="module")
-def database(database_url):
-    migrate.migrate(database_url)
-    opened = Database(database_url, size=8).open()
-    engine.Engine(opened).prepare()
-    yield opened
-    opened.close()
-
-
 @pytest.fixture
-def house(database):
+def house(empty):
     """A won deal whose project the PSA takes and the ERP refuses."""
-    with database.transaction() as tx:
-        names = tx.rows(
-            "select tablename from pg_tables where schemaname = 'public' and tablename <> 'alembic_version'"
-        )
-        tx.run(f"truncate {', '.join(row['tablename'] for row in names)} restart identity cascade")
-    made = small_firm.build(database)
+    made = small_firm.build(empty)
     mapping = load_mapping(CLOSED)
     made.outward[(mapping.kind, mapping.system, mapping.object)] = mapping
     made.systems["ledgerly"].client.refused.add("X01")

@@ -126,7 +126,7 @@ fields:
   customer_number: {text: number}
   credit_hold: {flag: hold}
 """
-LANES = {"Time": "volume", "Report": "volume"}
+LANES: dict[str, inbox.Lane] = {"Time": "volume", "Report": "volume"}
 SYSTEM_OF = {
     text.partition("mapping: ")[2].partition(" ")[0].partition(".")[2]: text.partition("mapping: ")[2].partition(".")[0]
     for text in MAPPINGS.split("\n---\n")
@@ -175,7 +175,7 @@ def keep(house: House, *arrivals: Arrival, lane: inbox.Lane | None = None) -> li
                 SYSTEM_OF.get(one.object, "sales"),
                 [one],
                 origin="poll",
-                lane=lane or LANES.get(one.object, "master"),  # type: ignore[arg-type]
+                lane=lane or LANES.get(one.object, "master"),
             )
     return numbers
 

@@ -18,7 +18,7 @@ from trueup.pipeline.ingest import author
 from trueup.processes import month_end, opportunity_to_project, schedule_billing, time_to_billing
 from trueup.reporting import billing_desk
 from trueup.reporting.explain import explain, find_invoice
-from trueup.store import migrate, objects
+from trueup.store import objects
 from trueup.store.database import Database
 
 ENTITY = small_firm.ENTITY
@@ -53,16 +53,9 @@ SCHEDULES = {
 
 
 @pytest.fixture
-def house(database_url: str):
+def house(empty: Database):
     """Make a firm with five deals, each billed by a schedule; nothing was billed yet."""
-    migrate.migrate(database_url)
-    database = Database(database_url).open()
-    with database.transaction() as tx:
-        names = tx.rows(
-            "select tablename from pg_tables where schemaname = 'public' and tablename <> 'alembic_version'"
-        )
-        tx.run(f"truncate {', '.join(row['tablename'] for row in names)} restart identity cascade")
-    built = small_firm.build(database)
+    built = small_firm.build(empty)
     built = dataclasses.replace(built, firm=dataclasses.replace(built.firm, schedules=SCHEDULES))
     account = {"id": "a1", "name": "Fjord Energi", "country": "de", "vat": "DE1", "currency": "EUR", "terms": 30}
     small_firm.hear(built, "dealer", "account", account)
@@ -75,7 +68,6 @@ def house(database_url: str):
     yield built
     for system in built.systems.values():
         system.client.close()
-    database.close()
 
 
 def bill(house: House, *months: str) -> list[dict[str, Any]]:

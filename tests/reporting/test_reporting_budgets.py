@@ -1,21 +1,8 @@
 """What a person sees of an account's budget: who uses it, what is left, and when its queue will be empty."""
 
-import pytest
-
 from trueup.reporting.budgets import budgets
 from trueup.store import budgets as kept
-from trueup.store import migrate
-from trueup.store.database import Database
 from trueup.store.deliveries import Command, ask
-
-
-@pytest.fixture(scope="module")
-def database(database_url):
-    """Give a database with the schema this code needs."""
-    migrate.migrate(database_url)
-    opened = Database(database_url, name="test", size=4).open()
-    yield opened
-    opened.close()
 
 
 def test_an_account_says_what_is_used_and_left_who_uses_it_and_when_its_queue_is_empty(database):

@@ -2,17 +2,8 @@
 
 import pytest
 
-from trueup.store import inbox, migrate
-from trueup.store.database import Database
+from trueup.store import inbox
 from trueup.store.inbox import Arrival, Settlement
-
-
-@pytest.fixture(scope="module")
-def database(database_url):
-    migrate.migrate(database_url)
-    opened = Database(database_url, size=2).open()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

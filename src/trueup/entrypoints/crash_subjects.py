@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -274,7 +275,7 @@ def enumerated(handler: str, url: str, folder: Path, *, every: int = 1, most: in
         template.close()
 
 
-class Judge:
+class Judge(ABC):
     """What the rig itself does before, after and at the end; in a process that nobody kills."""
 
     def __init__(self, url: str, folder: Path, handler: str) -> None:
@@ -299,9 +300,9 @@ class Judge:
         """Recover from a trial."""
         return ()
 
+    @abstractmethod
     def end(self, found: Enumeration) -> list[str]:
-        """Judge the whole."""
-        raise NotImplementedError
+        """Judge the whole; return what is wrong, one sentence each."""
 
 
 class OfWebhooks(Judge):

@@ -14,7 +14,9 @@ UNIT_DIGITS = 4
 """Digits kept below the minor unit: a unit is 10^-4 of a cent."""
 
 _FRACTIONS = get_global("currency_fractions")
-_KNOWN: frozenset[str] = frozenset(get_global("all_currencies")) - {"XXX", "XTS"}
+_NO_MONEY = {"XXX", "XTS"}
+"""Codes of ISO 4217 that are no money: `no currency is involved`, and `reserved for tests`."""
+_KNOWN: frozenset[str] = frozenset(get_global("all_currencies")) - _NO_MONEY
 # CLDR counts the digits that tills use; in these countries they leave out the subunit that ISO 4217 and ledgers keep.
 _ISO = dict.fromkeys(["AFN", "ALL", "IRR", "KPW", "LAK", "LBP", "MGA", "MMK", "RSD", "SOS", "SYP", "YER"], 2) | {
     "IQD": 3
@@ -22,7 +24,7 @@ _ISO = dict.fromkeys(["AFN", "ALL", "IRR", "KPW", "LAK", "LBP", "MGA", "MMK", "R
 
 
 def known_currency(code: str) -> bool:
-    """Say whether the code is an ISO 4217 alphabetic code that CLDR lists; `no currency` and `for tests` are none."""
+    """Say whether the code is an ISO 4217 alphabetic code that CLDR lists, and of money."""
     return code in _KNOWN
 
 

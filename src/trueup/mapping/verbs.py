@@ -79,8 +79,10 @@ def decimal_of(value: Any) -> Decimal:
             raise Wrong("not_a_number", f"{value!r} is not a number") from None
     else:
         raise Wrong("not_a_number", f"{value!r} is not a number")
-    # Not the value: a nought with a million zeros behind it has none, and is a million characters long.
-    if not number.is_finite() or number.adjusted() >= DIGITS or number.as_tuple().exponent < -10:  # type: ignore[operator]
+    # The exponent and not the value: a nought with a million zeros behind it has none, and is a million characters long.
+    # That of infinity and of what is no number is a letter.
+    exponent = number.as_tuple().exponent
+    if isinstance(exponent, str) or number.adjusted() >= DIGITS or exponent < -10:
         raise Wrong("out_of_range", f"{value!r} is not an amount or quantity we can keep exactly")
     return number
 

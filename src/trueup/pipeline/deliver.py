@@ -192,8 +192,7 @@ def _do(system: System, item: Prepared, now: float) -> Result:
         detail = "nobody can tell whether it landed; a person has to look"
         return _result(item, "parked", "find", detail=detail, code="silence")
     if now > item.until:  # an hour in a debugger, a machine asleep: somebody else may have taken over
-        state: Outcome = "due" if item.delivery.state == "due" else item.delivery.state  # type: ignore[assignment]
-        return _result(item, state, "wait", detail="its time was over before it could be sent", wait=0.0)
+        return _result(item, item.delivery.state, "wait", detail="its time was over before it could be sent", wait=0.0)
     if item.do == "take_in":
         return _take_in(system, item)
     if item.do == "ask":

@@ -79,6 +79,10 @@ def _standing(status: str) -> str:
     return {"ENQUEUED": "queued", "PENDING": "under way", "DELAYED": "put off"}.get(status, status.lower())
 
 
+def _are(count: int, noun: str) -> str:
+    return f"1 {noun} is" if count == 1 else f"{count:,} {noun}s are"
+
+
 def _messages(tx: Tx, seconds: float) -> list[Stall]:
     rows = tx.rows(
         """
@@ -96,8 +100,8 @@ def _messages(tx: Tx, seconds: float) -> list[Stall]:
             "message",
             str(row["first"]),
             row["system"],
-            f"{row['count']:,} {'message' if row['count'] == 1 else 'messages'} of {row['object']} in the {row['lane']} "
-            f"lane {'is' if row['count'] == 1 else 'are'} due and nobody takes them in, from message {row['first']} on",
+            f"{_are(row['count'], 'message')} due of {row['object']} in the {row['lane']} lane and not taken in, from "
+            f"message {row['first']} on",
             row["since"],
             "look whether a worker lives (trueup status); if one does, its log names what the lane stumbles over",
         )
@@ -133,8 +137,7 @@ def _deliveries(tx: Tx, seconds: float) -> list[Stall]:
             "delivery",
             row["first"],
             row["system"],
-            f"{row['count']:,} {'write' if row['count'] == 1 else 'writes'} of {row['object']} "
-            f"{'is' if row['count'] == 1 else 'are'} due, {row['system']} answers, and nobody sends",
+            f"{_are(row['count'], 'write')} due of {row['object']}, {row['system']} answers, and nobody sends",
             row["since"],
             "look whether a worker lives that delivers to this system (trueup status)",
         )

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, LiteralString
+from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg.rows import dict_row, tuple_row
@@ -39,10 +39,11 @@ def array(values: Iterable[str | None]) -> str:
     held = list(values)
     if None in held:
         return "{" + ",".join("NULL" if value is None else _quoted(value) for value in held) + "}"
-    joined = '","'.join(held)  # type: ignore[arg-type]
-    if "\\" in joined or joined.count('"') != 2 * max(len(held) - 1, 0):
-        return "{" + ",".join(map(_quoted, held)) + "}"  # type: ignore[arg-type]
-    return '{"' + joined + '"}' if held else "{}"
+    texts = cast(list[str], held)
+    joined = '","'.join(texts)
+    if "\\" in joined or joined.count('"') != 2 * max(len(texts) - 1, 0):
+        return "{" + ",".join(map(_quoted, texts)) + "}"
+    return '{"' + joined + '"}' if texts else "{}"
 
 
 def _quoted(value: str) -> str:
@@ -122,10 +123,15 @@ class Tx:
         found = self._connection.execute(sql, params).fetchone()
         return None if found is None else next(iter(found.values()))
 
-    def many(self, sql: LiteralString, params: Iterable[Params]) -> None:
+    def text(self, sql: LiteralString, params: Params = None) -> str | None:
+        """Return the first column of the first row, which is a text, or None."""
+        found = self.value(sql, params)
+        return None if found is None else str(found)
+
+    def many(self, sql: LiteralString, params: Iterable[Mapping[str, Any] | Sequence[Any]]) -> None:
         """Run a statement for each set of parameters, in one round trip."""
         with self._connection.cursor() as cursor:
-            cursor.executemany(sql, params)  # type: ignore[arg-type]
+            cursor.executemany(sql, params)
 
     def copy(self, table: LiteralString, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Write rows by COPY and return how many.

@@ -7,6 +7,8 @@ from typing import Any, Literal
 from trueup.store.database import Tx, json
 
 Outcome = Literal["confirmed", "due", "unknown", "rejected", "parked", "landed", "processing"]
+Claimed = Literal["due", "unknown", "landed", "processing"]
+"""The states a claim may find: those of a delivery that is not settled and that nobody is sending."""
 Action = Literal["send", "find", "wait", "ask", "read"]
 """What an attempt did: send it, look for it, wait without a call, ask after a job, read it in."""
 
@@ -61,7 +63,7 @@ class Delivery:
     purpose: str
     source: dict[str, Any] | None
     dedupe: str
-    state: str
+    state: Claimed
     attempts: int
     fence: int
     body: dict[str, Any] | None
@@ -572,7 +574,7 @@ def counts(tx: Tx) -> dict[str, int]:
 
 def state_of(tx: Tx, key: str) -> str | None:
     """Return the state of one delivery, locked until the transaction ends; None when there is none of this key."""
-    return tx.value("select state from deliveries where key = %s for update", (key,))  # type: ignore[no-any-return]
+    return tx.text("select state from deliveries where key = %s for update", (key,))
 
 
 def open_count(tx: Tx) -> int:

@@ -130,7 +130,7 @@ def assign(tx: Tx, numbering: Numbering, document_type: str, day: date, document
 
 def of_document(tx: Tx, document: str) -> str | None:
     """Return the number we gave a document, or None."""
-    return tx.value("select number from document_numbers where document = %s", (document,))  # type: ignore[no-any-return]
+    return tx.text("select number from document_numbers where document = %s", (document,))
 
 
 def report(tx: Tx, entity: str | None = None) -> tuple[Series, ...]:

@@ -320,7 +320,7 @@ def approve(tx: Tx, number: int, by: str) -> dict[str, Any]:
 
 def earlier_unfinished(tx: Tx, entity: str, period: str) -> str | None:
     """Return an earlier month that somebody has begun to close, or reopened, and that is not closed."""
-    return tx.value(  # type: ignore[no-any-return]
+    return tx.text(
         """
         select min(period) from period_closes
         where legal_entity = %s and period < %s and state in ('open', 'closing')
@@ -342,7 +342,7 @@ def matrix(tx: Tx) -> list[dict[str, Any]]:
 
 def first_month(tx: Tx) -> str | None:
     """Return the first month in which anything was billed, booked or closed, or None."""
-    return tx.value(  # type: ignore[no-any-return]
+    return tx.text(
         """
         select min(period) from (
             select min(period) as period from runs where kind in ('billing', 'month_end')

@@ -151,7 +151,7 @@ def standing(tx: Tx, keys: Sequence[str], *, lock: bool = False) -> dict[str, di
 
 def pace(tx: Tx, system: str) -> float | None:
     """Return how many seconds one attempt at a system took lately, on average of 200; None when none was made."""
-    return tx.value(  # type: ignore[no-any-return]
+    found = tx.value(
         """
         select (avg(took_ms) / 1000.0)::float8 from (
             select a.took_ms from delivery_attempts a join deliveries d on d.key = a.key
@@ -159,6 +159,7 @@ def pace(tx: Tx, system: str) -> float | None:
         """,
         (system,),
     )
+    return None if found is None else float(found)
 
 
 def keep(

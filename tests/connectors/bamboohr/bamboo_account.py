@@ -2,10 +2,7 @@
 
 import time
 
-import pytest
-
 from trueup.connectors.sdk import registry
-from trueup.sandbox import host
 
 
 class Account:
@@ -36,15 +33,6 @@ class Account:
     def pay(self, employee, start="2026-01-01", value="68.00", **more):
         row = {"employeeId": employee, "startDate": start, "rate": {"currency": "EUR", "value": value}}
         return self.do("create", "compensation", row | {"type": "Hourly", "paidPer": "Hour"} | more)["id"]
-
-
-@pytest.fixture
-def account(tmp_path):
-    with host.running(tmp_path, systems=["bamboohr"]) as sandbox:
-        made = Account(sandbox)
-        yield made
-        for client in made.clients:
-            client.close()
 
 
 def person(number, **more):

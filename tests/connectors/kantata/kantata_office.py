@@ -6,14 +6,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-import pytest
-
 from trueup.connectors.sdk import registry
 from trueup.connectors.sdk.client import Pace
 from trueup.connectors.sdk.wire import Connection
 from trueup.mapping.file import load
 from trueup.mapping.translate import translate
-from trueup.sandbox import host
 
 KEY = "prj_01h2xcejqtf2nbrexx3vqjhp41"
 
@@ -105,15 +102,6 @@ class Office:
 
     def ids(self, path, **params):
         return [place["id"] for place in self.list(path, **params)["results"]]
-
-
-@pytest.fixture
-def office(tmp_path):
-    with host.running(tmp_path, systems=["kantata"]) as sandbox:
-        made = Office(sandbox)
-        yield made
-        for client in made.clients:
-            client.close()
 
 
 def read_all(client, object, cursor=None):

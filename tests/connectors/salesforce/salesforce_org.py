@@ -2,10 +2,7 @@
 
 import time
 
-import pytest
-
 from trueup.connectors.sdk import registry
-from trueup.sandbox import host
 
 
 class Org:
@@ -33,15 +30,6 @@ class Org:
     def row(self, table, id):
         with self.simulator.lock:
             return dict(self.simulator.store.table(table)[id])
-
-
-@pytest.fixture
-def org(tmp_path):
-    with host.running(tmp_path, systems=["salesforce"]) as sandbox:
-        made = Org(sandbox)
-        yield made
-        for client in made.clients:
-            client.close()
 
 
 def account(name="Rheinwerk", **more):

@@ -214,7 +214,7 @@ def test_a_collection_is_answered_record_by_record(org, http):
     def collection(**more):
         records = [
             {"attributes": {"type": "Account"}, "Id": good, "Industry": "Energy"},
-            {"attributes": {"type": "Account"}, "id": bad, "CurrencyIsoCode": "XXX"},
+            {"attributes": {"type": "Account"}, "id": bad, "CurrencyIsoCode": "GBX"},
         ]
         return http.client.patch("composite/sobjects", json={"records": records} | more)
 

@@ -9,12 +9,11 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from trueup.entrypoints.api import bodies
-from trueup.entrypoints.api.answers import Done, answer, once
+from trueup.entrypoints.api.answers import Done, answer, house_of, once
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.problems import Problem
 from trueup.entrypoints.api.process import Command, Empty, Number, Operator, Reason, Runner, said
-from trueup.pipeline.house import House
 from trueup.processes import adjustments, corrections, rerating
 from trueup.reporting.explain import find_invoice
 from trueup.store import acts
@@ -70,17 +69,12 @@ class Decided(BaseModel):
 COMMANDS: tuple[type[BaseModel], ...] = (Adjust, Credit, Rerate)
 
 
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
-
-
 @router.get("/adjustments", tags=["adjustments"], summary="List decisions about bills", operation_id="list_adjustments")
 def list_adjustments(
     request: Request, caller: Reader, state: Annotated[str | None, Query(max_length=10)] = None
 ) -> Response:
     """Return decisions, the newest first."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer({"adjustments": kept.listed(tx, state)})
 
 
@@ -91,7 +85,7 @@ def list_adjustments(
 @acts.looks_again
 def adjust(request: Request, caller: Operator, raw: RawBody) -> Response:
     """Write down a decision in the caller's name; a second person approves it where the value asks for one."""
-    house, asked = _house(request), bodies.command(raw, Adjust)
+    house, asked = house_of(request), bodies.command(raw, Adjust)
     with house.database.transaction() as tx:
         adjustments.look_at(tx, asked.facts)
         return once(
@@ -113,7 +107,7 @@ def adjust(request: Request, caller: Operator, raw: RawBody) -> Response:
 def approve(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Apply a proposal; whoever proposed it may not."""
     bodies.command(raw, Empty)
-    house = _house(request)
+    house = house_of(request)
     with house.database.transaction() as tx:
         adjustments.look_in(tx, number)
         return once(
@@ -133,7 +127,7 @@ def approve(request: Request, caller: Operator, number: Number, raw: RawBody) ->
 def reject(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Turn a proposal down; nothing moves."""
     bodies.command(raw, Empty)
-    house = _house(request)
+    house = house_of(request)
     with house.database.transaction() as tx:
         adjustments.look_in(tx, number)
         return once(
@@ -149,7 +143,7 @@ def reject(request: Request, caller: Operator, number: Number, raw: RawBody) -> 
 def undo(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Open again what the decision moved."""
     asked = bodies.command(raw, Reason)
-    house = _house(request)
+    house = house_of(request)
     with house.database.transaction() as tx:
         adjustments.look_in(tx, number)
         return once(
@@ -166,7 +160,7 @@ def undo(request: Request, caller: Operator, number: Number, raw: RawBody) -> Re
 @acts.looks_again
 def credit(request: Request, caller: Operator, id: str, raw: RawBody) -> Response:
     """Credit in the caller's name, or show what that would be; the ERP is asked for the document."""
-    house, asked = _house(request), bodies.command(raw, Credit)
+    house, asked = house_of(request), bodies.command(raw, Credit)
     facts = {part.fact: part.minutes for part in asked.entries} or None
     with house.database.transaction() as tx:
         gid = find_invoice(tx, id)
@@ -195,7 +189,7 @@ def _decided(number: int, state: str) -> Done:
 @acts.looks_again
 def rerate(request: Request, caller: Runner, raw: RawBody) -> Response:
     """Show the differences, or propose them; the same change proposed again is the same decision."""
-    house, asked = _house(request), bodies.command(raw, Rerate)
+    house, asked = house_of(request), bodies.command(raw, Rerate)
     if asked.dry_run:
         return answer({"dry_run": True, **rerating.preview(house, asked.since, asked.contract, asked.policy)})
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from trueup.entrypoints.api.auth import Caller
 from trueup.entrypoints.api.problems import Problem
+from trueup.pipeline.house import House
 from trueup.store import access
 from trueup.store.database import Tx
 
@@ -33,6 +34,12 @@ class Done:
     body: Any
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def house_of(request: Request) -> House:
+    """Return the house that this server serves."""
+    house: House = request.app.state.house
+    return house
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = JSON) -> Response:

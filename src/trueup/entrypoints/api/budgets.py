@@ -6,9 +6,8 @@ from fastapi import APIRouter, Request, Security
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from trueup.entrypoints.api.answers import answer
+from trueup.entrypoints.api.answers import answer, house_of
 from trueup.entrypoints.api.auth import Caller, signed_in
-from trueup.pipeline.house import House
 from trueup.reporting.budgets import AccountBudget, budgets
 
 router = APIRouter(prefix="/v1")
@@ -27,6 +26,6 @@ class Budgets(BaseModel):
 )  # fmt: skip
 def list_budgets(request: Request, caller: Watcher) -> Response:
     """Return every account: used, left, by lane and legal entity, with a forecast."""
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         return answer({"items": budgets(tx, house.accounts())})

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from trueup.entrypoints.api import bodies
-from trueup.entrypoints.api.answers import Done, answer, link, once
+from trueup.entrypoints.api.answers import Done, answer, house_of, link, once
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.problems import Problem, Wrong
@@ -86,11 +86,6 @@ class Accepted(BaseModel):
     accepted_at: datetime
 
 
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
-
-
 def _known(house: House, entity: str) -> str:
     if entity not in house.firm.entities:
         raise Problem("not_found", f"there is no legal entity {entity}")
@@ -105,7 +100,7 @@ def _known(house: House, entity: str) -> str:
 )  # fmt: skip
 def close_period(request: Request, caller: Runner, raw: RawBody) -> Response:
     """Start the close, or go on with the one that was begun; a closed month answers with its hash."""
-    house, asked = _house(request), bodies.command(raw, ClosePeriod)
+    house, asked = house_of(request), bodies.command(raw, ClosePeriod)
     if asked.legal_entity not in house.firm.entities:
         known = f"one of {', '.join(sorted(house.firm.entities))}"
         raise bodies.invalid_fields([Wrong("/legal_entity", "unknown_reference", asked.legal_entity, known)])
@@ -135,7 +130,7 @@ def _start(tx: Tx, entity: str, period: str, caller: Caller) -> Done:
 )  # fmt: skip
 def list_closes(request: Request, caller: Reader) -> Response:
     """Return months by legal entities with state, revision and hash, proposals that wait, and the gap report."""
-    house = _house(request)
+    house = house_of(request)
     with house.database.transaction() as tx:
         return answer(closes.matrix(tx, tuple(house.firm.entities), today()))
 
@@ -145,7 +140,7 @@ def list_numbers(
     request: Request, caller: Reader, legal_entity: Annotated[str | None, Query(max_length=12)] = None
 ) -> Response:
     """Return every series of document numbers: those the hub gives, and what it holds of those the ERP gives."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer({"items": [numbers.as_row(one) for one in numbers.report(tx, legal_entity)]})
 
 
@@ -155,7 +150,7 @@ def list_numbers(
 )  # fmt: skip
 def get_close(request: Request, caller: Reader, entity: Entity, period: Period) -> Response:
     """Return a month of a legal entity: items, revisions with their variance, proposals, and what came since."""
-    house = _house(request)
+    house = house_of(request)
     with house.database.transaction() as tx:
         return answer(closes.close(tx, _known(house, entity), period, cost=caller.cost))
 
@@ -172,7 +167,7 @@ def get_snapshot(
     revision: Annotated[int | None, Query(ge=1, le=100_000)] = None,
 ) -> Response:
     """Return the snapshot in its canonical form: the SHA-256 of these bytes is the month's hash."""
-    house = _house(request)
+    house = house_of(request)
     with house.database.transaction() as tx:
         raw = closes.snapshot_bytes(tx, _known(house, entity), period, revision)
     if raw is None:
@@ -186,7 +181,7 @@ def get_snapshot(
 )  # fmt: skip
 def accept_finding(request: Request, caller: Runner, entity: Entity, period: Period, raw: RawBody) -> Response:
     """Accept in the caller's name; it is good as long as the same is found."""
-    house, asked = _house(request), bodies.command(raw, AcceptFinding)
+    house, asked = house_of(request), bodies.command(raw, AcceptFinding)
     _known(house, entity)
     with house.database.transaction() as tx:
         return once(
@@ -201,7 +196,7 @@ def accept_finding(request: Request, caller: Runner, entity: Entity, period: Per
 )  # fmt: skip
 def propose_reopening(request: Request, caller: Runner, entity: Entity, period: Period, raw: RawBody) -> Response:
     """Make a proposal in the caller's name; another person approves it."""
-    house, asked = _house(request), bodies.command(raw, Reason)
+    house, asked = house_of(request), bodies.command(raw, Reason)
     _known(house, entity)
     with house.database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: _propose(tx, entity, period, caller, asked.reason))
@@ -219,7 +214,7 @@ def _propose(tx: Tx, entity: str, period: str, caller: Caller, reason: str) -> D
 )  # fmt: skip
 def approve_reopening(request: Request, caller: Runner, entity: Entity, period: Period, raw: RawBody) -> Response:
     """Approve a proposal of this month in the caller's name; refused to whoever asked."""
-    house, asked = _house(request), bodies.command(raw, ApproveReopening)
+    house, asked = house_of(request), bodies.command(raw, ApproveReopening)
     _known(house, entity)
     with house.database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: _approve(tx, house, entity, period, caller, asked.proposal))

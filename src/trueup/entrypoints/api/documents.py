@@ -11,12 +11,11 @@ from trueup.documents.check import MAX_SENT, SENT_SECONDS, check
 from trueup.documents.findings import Finding, Stage
 from trueup.documents.issue import issue
 from trueup.documents.make import Format, unclean
-from trueup.entrypoints.api.answers import answer
+from trueup.entrypoints.api.answers import answer, house_of
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.hooks import whole_body
 from trueup.entrypoints.api.problems import Problem
 from trueup.kernel.errors import Refused
-from trueup.pipeline.house import House
 from trueup.reporting import documents
 
 router = APIRouter(prefix="/v1")
@@ -62,7 +61,7 @@ def get_invoice_document(
     form: Annotated[Format, Query(alias="format", description="ubl, cii, facturx or pdf.")] = "pdf",
 ) -> Response:
     """Return the document, checked by the official rules and to the last digit; of a draft there is a marked PDF only."""
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         found = documents.material(tx, id)
     if found is None:

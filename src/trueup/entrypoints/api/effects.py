@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from trueup.entrypoints.api import bodies
-from trueup.entrypoints.api.answers import Done, answer, once
+from trueup.entrypoints.api.answers import Done, answer, house_of, once
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.problems import Problem
@@ -53,15 +53,10 @@ class TakenBack(BaseModel):
 COMMANDS: tuple[type[BaseModel], ...] = (Undo, Found)
 
 
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
-
-
 @router.get("/effects", tags=["effects"], summary="Show writes by state, and open ends", operation_id="list_effects")
 def list_effects(request: Request, caller: Watcher) -> Response:
     """Return how many writes are in each state, and those whose end nobody knows yet."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         states, rows = deliveries.counts(tx), deliveries.open_questions(tx)
     return answer({"states": states, "open": rows if caller.may("money:read") else [_bare(row) for row in rows]})
 
@@ -80,14 +75,14 @@ def list_regressions(
     request: Request, caller: Annotated[Caller, Security(signed_in, scopes=["money:read"])]
 ) -> Response:
     """Return older values that stood over newer ones at a system, with the write that heals each."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer({"regressions": deliveries.regressions(tx)})
 
 
 @router.get("/effects/halves", tags=["effects"], summary="List half-done processes", operation_id="list_halves")
 def list_halves(request: Request, caller: Watcher) -> Response:
     """Return processes of which one system has something and another refused the rest: a person decides."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer({"halves": deliveries.half_done(tx)})
 
 
@@ -97,7 +92,7 @@ def list_halves(request: Request, caller: Watcher) -> Response:
 )  # fmt: skip
 def undo(request: Request, caller: Operator, raw: RawBody) -> Response:
     """Let go what was not sent, and take back what was made, in the caller's name."""
-    house, asked = _house(request), bodies.command(raw, Undo)
+    house, asked = house_of(request), bodies.command(raw, Undo)
     with house.database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: _undone(tx, house, asked, caller.name))
 
@@ -118,7 +113,7 @@ def _undone(tx: Tx, house: House, asked: Undo, by: str) -> Done:
 def found(request: Request, caller: Operator, raw: RawBody) -> Response:
     """Take a person's word that a parked write landed: it is read in, and not sent again."""
     asked = bodies.command(raw, Found)
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: _found(tx, asked))
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request, Security
 from starlette.datastructures import State
 from starlette.responses import Response, StreamingResponse
 
-from trueup.entrypoints.api.answers import answer, cursor, link, parts_of, place_of
+from trueup.entrypoints.api.answers import answer, cursor, house_of, link, parts_of, place_of
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.problems import Problem
 from trueup.kernel.errors import Busy
@@ -57,7 +57,7 @@ def read(
     """Return events in an order in which every reader sees them; an event that is not committed is never passed over."""
     name, place = _name(type), place_of(request, type=type, subject=subject)
     start = _position(place, after) if after else (0, 0)
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         rows = changes.read_events(tx, start, limit + 1, name=name, subject=subject)
         page = rows[:limit]
@@ -103,7 +103,7 @@ async def stream(
 ) -> Response:
     """Begin now, or behind a cursor; `Last-Event-ID` continues a stream that broke."""
     name, place = _name(type), place_of(request, type=type, subject=subject)
-    house: House = request.app.state.house
+    house = house_of(request)
     given = last_event_id or after
     start = _position(place, given) if given else await asyncio.to_thread(_now, house)
     if request.app.state.streams >= STREAMS:
@@ -153,7 +153,7 @@ async def _lines(follow: _Follow) -> AsyncIterator[bytes]:
 @router.get("/{number}", summary="Read one event")
 def one(request: Request, caller: Reader, number: int) -> Response:
     """Return one event as structured CloudEvents JSON."""
-    house: House = request.app.state.house
+    house = house_of(request)
     if not 0 < number < 2**63:
         raise Problem("not_found", "there is no such event")
     with house.database.transaction() as tx:

@@ -6,10 +6,9 @@ from fastapi import APIRouter, Path, Query, Request, Security
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from trueup.entrypoints.api.answers import answer
+from trueup.entrypoints.api.answers import answer, house_of
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.problems import Problem
-from trueup.pipeline.house import House
 from trueup.reporting import (
     billing_desk,
     compare,
@@ -65,16 +64,11 @@ class Breaks(BaseModel):
     items: list[Break]
 
 
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
-
-
 @router.get("/work", tags=["work"], summary="What needs a person, the most money first", operation_id="list_work",
             responses={200: {"model": WorkList}})  # fmt: skip
 def list_work(request: Request, caller: Watcher) -> Response:
     """Return every kind of work with count, money, age, owner and way out."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         items = work.work(tx)
         return answer({"headline": work.headline(tx, items), "items": items})
 
@@ -85,7 +79,7 @@ def list_flows(
     request: Request, caller: Watcher, hours: Annotated[int, Query(ge=1, le=24 * 90)] = flows.HOURS
 ) -> Response:
     """Return business flows, what came in and went out in the window, processes and systems."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer(flows.flows(tx, hours))
 
 
@@ -93,7 +87,7 @@ def list_flows(
             operation_id="list_quarantine", responses={200: {"model": Quarantine}})  # fmt: skip
 def list_quarantine(request: Request, caller: Watcher) -> Response:
     """Return bad and waiting records, calls that were not believed, refused writes, failed processes, disagreements."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer(quarantine.quarantine(tx, cost=caller.cost))
 
 
@@ -101,7 +95,7 @@ def list_quarantine(request: Request, caller: Watcher) -> Response:
             operation_id="get_message", responses={200: {"model": MessagePage}})  # fmt: skip
 def get_message(request: Request, caller: Watcher, number: Annotated[int, Path(gt=0, lt=2**63)]) -> Response:
     """Return a kept message with its bytes, its mapping and the decisions on it."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         found = messages.message(tx, number, cost=caller.cost)
         if found is None:
             raise Problem("not_found", f"there is no message {number}")
@@ -112,7 +106,7 @@ def get_message(request: Request, caller: Watcher, number: Annotated[int, Path(g
             operation_id="trace_record", responses={200: {"model": Traces}})  # fmt: skip
 def trace_record(request: Request, caller: Watcher, id: str) -> Response:
     """Return identities, fields with their origin, holds, deliveries and the timeline of every record this means."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         found = trace.trace(tx, id[:LONGEST], cost=caller.cost)
         if not found:
             raise Problem("not_found", f"nothing we hold is called {id[:LONGEST]}")
@@ -123,7 +117,7 @@ def trace_record(request: Request, caller: Watcher, id: str) -> Response:
             operation_id="project_economics", responses={200: {"model": Project}})  # fmt: skip
 def project_economics(request: Request, caller: MoneyReader, id: str) -> Response:
     """Return one project's figures by its code or identifier; cost and margin only with the right to see them."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         gid = project.find_project(tx, id)
         found = project.project(tx, gid, cost=caller.cost) if gid else None
         if found is None:
@@ -140,7 +134,7 @@ def list_breaks(
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> Response:
     """Return breaks with both words, the sentence and the repair."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer({"items": compare.breaks(tx, closed=closed, limit=limit)})
 
 
@@ -148,7 +142,7 @@ def list_breaks(
             operation_id="latest_reconciliation", responses={200: {"model": Comparison}})  # fmt: skip
 def latest_reconciliation(request: Request, caller: MoneyReader) -> Response:
     """Return the last tie-out: deals side by side, sums per object and system, each break, each disagreement."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer(compare.compare(tx, cost=caller.cost))
 
 
@@ -156,7 +150,7 @@ def latest_reconciliation(request: Request, caller: MoneyReader) -> Response:
             operation_id="explain_invoice", responses={200: {"model": Explained}})  # fmt: skip
 def explain_invoice(request: Request, caller: MoneyReader, id: str) -> Response:
     """Explain an invoice or credit by its identifier, code or number."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         gid = explain.find_invoice(tx, id)
         found = explain.explain(tx, gid, cost=caller.cost) if gid else None
         if found is None:
@@ -176,7 +170,7 @@ def list_holds(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> Response:
     """Return open holds, grouped by reason and one by one, the most money first."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         reasons = billing_desk.reasons(tx, legal_entity=legal_entity)
         items = billing_desk.items(
             tx, code=code, legal_entity=legal_entity, project=project, contract=contract, limit=limit

@@ -9,12 +9,11 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from trueup.entrypoints.api import bodies
-from trueup.entrypoints.api.answers import Done, answer, once
+from trueup.entrypoints.api.answers import Done, answer, house_of, once
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.process import Command, Number, Operator, said
 from trueup.kernel.money import to_units
-from trueup.pipeline.house import House
 from trueup.processes import plans
 from trueup.reporting import issues as desk
 from trueup.store import issues
@@ -78,15 +77,10 @@ class Planned(BaseModel):
 COMMANDS: tuple[type[BaseModel], ...] = (Decide, Plan, Apply)
 
 
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
-
-
 @router.get("/issues", tags=["issues"], summary="List causes of failure", operation_id="list_issues")
 def list_issues(request: Request, caller: Reader, all: Annotated[bool, Query()] = False) -> Response:
     """Return causes, the most money blocked first, and where everything received is."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         found = desk.causes(tx, everything=all, money=caller.may("money:read"))
         return answer({"issues": found, "balance": issues.balance(tx)})
 
@@ -94,7 +88,7 @@ def list_issues(request: Request, caller: Reader, all: Annotated[bool, Query()] 
 @router.get("/issues/{issue}", tags=["issues"], summary="Read one cause of failure", operation_id="get_issue")
 def get_issue(request: Request, caller: Reader, issue: Issue) -> Response:
     """Return a cause with its records and its timeline."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer(desk.cause(tx, issue, money=caller.may("money:read")))
 
 
@@ -105,7 +99,7 @@ def get_issue(request: Request, caller: Reader, issue: Issue) -> Response:
 def decide_issue(request: Request, caller: Operator, issue: Issue, raw: RawBody) -> Response:
     """Assign, acknowledge, mute, resolve or reopen in the caller's name."""
     asked = bodies.command(raw, Decide)
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: Done(_decide(tx, issue, asked, caller.name)))
 
 
@@ -131,7 +125,7 @@ def _decide(tx: Tx, issue: str, asked: Decide, by: str) -> dict[str, Any]:
 @router.get("/plans", tags=["issues"], summary="List plans", operation_id="list_plans")
 def list_plans(request: Request, caller: Reader) -> Response:
     """Return plans, the newest first."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer({"plans": [desk.priced(row, caller.may("money:read")) for row in kept.listed(tx)]})
 
 
@@ -145,14 +139,14 @@ def make_plan(request: Request, caller: Operator, raw: RawBody) -> Response:
     choice = Choice(
         asked.issue, tuple(asked.records), asked.system, asked.object, asked.since, asked.until, asked.customer
     )
-    made = plans.propose(_house(request), asked.verb, choice, by=caller.name, reason=asked.reason)
+    made = plans.propose(house_of(request), asked.verb, choice, by=caller.name, reason=asked.reason)
     return answer(_seen(made, caller))
 
 
 @router.get("/plans/{number}", tags=["issues"], summary="Read a plan", operation_id="get_plan")
 def get_plan(request: Request, caller: Reader, number: Number) -> Response:
     """Return a plan, how far it got, and what it says about its first records."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer(_seen(plans.look(tx, number), caller))
 
 
@@ -163,7 +157,7 @@ def get_plan(request: Request, caller: Reader, number: Number) -> Response:
 def apply_plan(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Do it in batches, each compared with the plan; a second call while it runs goes on, one after it is refused."""
     asked = bodies.command(raw, Apply)
-    return answer(_seen(plans.apply(_house(request), number, by=caller.name, digest=asked.digest), caller))
+    return answer(_seen(plans.apply(house_of(request), number, by=caller.name, digest=asked.digest), caller))
 
 
 def _seen(plan: dict[str, Any], caller: Caller) -> dict[str, Any]:

@@ -6,11 +6,10 @@ from fastapi import APIRouter, Query, Request, Security
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from trueup.entrypoints.api.answers import answer
+from trueup.entrypoints.api.answers import answer, house_of
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.kernel.clock import now
 from trueup.model.canonical import Month
-from trueup.pipeline.house import House
 from trueup.reporting.labour import LabourFinding, labour_checks
 
 router = APIRouter(prefix="/v1")
@@ -35,7 +34,7 @@ def list_labour_checks(
     legal_entity: Annotated[str | None, Query(description="Employer.", max_length=12)] = None,
 ) -> Response:
     """Return the findings of a month, for one employer or all."""
-    house: House = request.app.state.house
+    house = house_of(request)
     countries = {code: one.country for code, one in house.firm.entities.items()}
     with house.database.transaction() as tx:
         found = labour_checks(tx, countries, period, now().date(), legal_entity)

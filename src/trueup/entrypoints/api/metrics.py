@@ -7,10 +7,9 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from trueup.billing.metrics import COST
-from trueup.entrypoints.api.answers import answer
+from trueup.entrypoints.api.answers import answer, house_of
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.problems import Problem
-from trueup.pipeline.house import House
 from trueup.reporting import metrics
 from trueup.reporting.metrics import Definition, Figure
 
@@ -36,7 +35,7 @@ class MetricAnswer(BaseModel):
             responses={200: {"model": Metrics}})  # fmt: skip
 def list_metrics(request: Request, caller: MoneyReader) -> Response:
     """Return the firm's figures; those made of cost only with the right to see it."""
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         found = metrics.figures(tx, cost=caller.cost)
     return answer({"definitions": metrics.definitions(cost=caller.cost), "figures": found})
@@ -52,7 +51,7 @@ def get_metric(request: Request, caller: MoneyReader, name: str) -> Response:
         raise Problem("not_found", f"there is no figure {name}; there are {known}")
     if name in COST and not caller.cost:
         raise Problem("forbidden", f"{name} is made of cost", more={"missing_scopes": ["cost:read"]})
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         found = metrics.figures(tx, cost=caller.cost, name=name)
     return answer({"definition": definition, "figures": found})

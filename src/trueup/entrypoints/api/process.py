@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from trueup import engine
 from trueup.entrypoints.api import bodies
-from trueup.entrypoints.api.answers import Done, answer, link, once
+from trueup.entrypoints.api.answers import Done, answer, house_of, link, once
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.problems import Problem, Wrong
@@ -132,11 +132,6 @@ def said(command: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
-
-
 def _entity(house: House, code: str) -> str:
     if code not in house.firm.entities:
         known = f"one of {', '.join(sorted(house.firm.entities))}"
@@ -158,7 +153,7 @@ def _started(operation: str) -> Done:
 )  # fmt: skip
 def run_billing(request: Request, caller: Runner, raw: RawBody) -> Response:
     """Start the run; the same month is billed once, and what was held then is billed with the next month."""
-    house, asked = _house(request), bodies.command(raw, RunBilling)
+    house, asked = house_of(request), bodies.command(raw, RunBilling)
     entity = _entity(house, asked.legal_entity)
     if asked.dry_run:
         return answer({"dry_run": True, **dry_run.preview(house, asked.period, entity)})
@@ -172,7 +167,7 @@ def run_billing(request: Request, caller: Runner, raw: RawBody) -> Response:
 )  # fmt: skip
 def close_month(request: Request, caller: Runner, raw: RawBody) -> Response:
     """Start the month end; months close in order, each once."""
-    house, asked = _house(request), bodies.command(raw, CloseMonth)
+    house, asked = house_of(request), bodies.command(raw, CloseMonth)
     entity = _entity(house, asked.legal_entity)
     with house.database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: _started(month_end.start(tx, asked.period, entity)))
@@ -184,7 +179,7 @@ def close_month(request: Request, caller: Runner, raw: RawBody) -> Response:
 )  # fmt: skip
 def reconcile(request: Request, caller: Runner, raw: RawBody) -> Response:
     """Start a reconciliation; without a name it gets the time as its name."""
-    house, asked = _house(request), bodies.command(raw, Reconcile)
+    house, asked = house_of(request), bodies.command(raw, Reconcile)
     name = asked.name or f"{now():%Y-%m-%dT%H%M%S.%fZ}"
     with house.database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: _started(reconciliation.start(tx, f"api/{name}")))
@@ -196,7 +191,7 @@ def reconcile(request: Request, caller: Runner, raw: RawBody) -> Response:
 )  # fmt: skip
 def replay_messages(request: Request, caller: Runner, raw: RawBody) -> Response:
     """Put messages back into the queue; what is confirmed already has its key and is not done again."""
-    house, asked = _house(request), bodies.command(raw, Replay)
+    house, asked = house_of(request), bodies.command(raw, Replay)
     numbers = sorted(set(asked.messages))
     with house.database.transaction() as tx:
         known = inbox.known(tx, numbers)
@@ -235,7 +230,7 @@ def _seen(change: dict[str, Any], cost: bool) -> dict[str, Any]:
 )  # fmt: skip
 def get_operation(request: Request, caller: Watcher, id: str) -> Response:
     """Return the state of a process, its remembered steps, and its figures once it is done."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         found = engine.one(tx, id)
         if found is None:
             raise Problem("not_found", f"there is no operation {id}")
@@ -295,7 +290,7 @@ def _reason(fault: dict[str, Any] | None) -> str:
 )  # fmt: skip
 def release_hold(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """End a hold in the caller's name; the next billing run looks again, and holds again what is still wrong."""
-    house, asked = _house(request), bodies.command(raw, Reason)
+    house, asked = house_of(request), bodies.command(raw, Reason)
     with house.database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: _release(tx, house, caller, number, asked.reason))
 
@@ -322,7 +317,7 @@ def _release(tx: Tx, house: House, caller: Caller, number: int, reason: str) -> 
 def resend_delivery(request: Request, caller: Operator, key: str, raw: RawBody) -> Response:
     """Open a delivery again under its own key: what has landed already is found, not made twice."""
     bodies.command(raw, Empty)
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: _resend(tx, key))
 
 
@@ -342,7 +337,7 @@ def _resend(tx: Tx, key: str) -> Done:
 def retry_message(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Put one message back into the queue, to be judged by today's mappings."""
     bodies.command(raw, Empty)
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: _retry(tx, number))
 
 

@@ -9,13 +9,12 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from trueup.entrypoints.api import bodies
-from trueup.entrypoints.api.answers import Done, answer, once
+from trueup.entrypoints.api.answers import Done, answer, house_of, once
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.problems import Problem
 from trueup.entrypoints.api.process import Command, Empty, Number, Operator, Reason, said
 from trueup.kernel.strict_json import plain
-from trueup.pipeline.house import House
 from trueup.processes import reconciliation, repairs
 from trueup.reporting import compare, watchdog
 from trueup.reporting.compare import Break, Filter, Month
@@ -101,16 +100,11 @@ class Stalled(BaseModel):
     items: list[Stall]
 
 
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
-
-
 @router.get("/breaks/{number}", tags=["reconciliations"], summary="One break, and what would end it",
             operation_id="get_break", responses={200: {"model": BreakPage}})  # fmt: skip
 def get_break(request: Request, caller: Reader, number: Number) -> Response:
     """Return both words, what people did about it, and the repair as it would be done now."""
-    house = _house(request)
+    house = house_of(request)
     with house.database.transaction() as tx:
         found = compare.one_break(tx, number)
         if found is None:
@@ -133,7 +127,7 @@ def _plan(repair: repairs.Repair) -> dict[str, Any]:
 )  # fmt: skip
 def repair_break(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Do what was shown, or stop when the break is another one by now; the break ends with the next tie-out."""
-    house, asked = _house(request), bodies.command(raw, RepairBreak)
+    house, asked = house_of(request), bodies.command(raw, RepairBreak)
     with house.database.transaction() as tx:
         return once(tx, request, caller, raw, lambda: Done(repairs.apply(house, number, asked.digest, caller.name)))
 
@@ -145,7 +139,7 @@ def repair_break(request: Request, caller: Operator, number: Number, raw: RawBod
 def accept_break(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Accept with the caller's name; that ends when the difference becomes another one."""
     asked = bodies.command(raw, Reason)
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
 
         def work() -> Done:
             reconciliation.accept(tx, number, caller.name, asked.reason)
@@ -161,7 +155,7 @@ def accept_break(request: Request, caller: Operator, number: Number, raw: RawBod
 def assign_break(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Note who looks into a break."""
     asked = bodies.command(raw, AssignBreak)
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
 
         def work() -> Done:
             reconciliation.assign(tx, number, asked.assignee.strip(), caller.name)
@@ -177,7 +171,7 @@ def assign_break(request: Request, caller: Operator, number: Number, raw: RawBod
 def note_break(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Keep what somebody found out."""
     asked = bodies.command(raw, NoteBreak)
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
 
         def work() -> Done:
             reconciliation.note(tx, number, caller.name, asked.words)
@@ -195,7 +189,7 @@ def list_sign_offs(
     period: Annotated[str, Query(max_length=7)] = "",
 ) -> Response:
     """Return compared months, the newest first, with open breaks, who prepared, who signed, and the hash."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer({"items": compare.months(tx, Filter(legal_entity, period))})
 
 
@@ -206,7 +200,7 @@ def list_sign_offs(
 def prepare(request: Request, caller: Operator, legal_entity: Entity, period: Period, raw: RawBody) -> Response:
     """Lay the last tie-out of the month before a second person."""
     bodies.command(raw, Empty)
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return once(
             tx, request, caller, raw,
             lambda: _signed(reconciliation.prepare(tx, legal_entity, period, caller.name)),
@@ -220,7 +214,7 @@ def prepare(request: Request, caller: Operator, legal_entity: Entity, period: Pe
 def sign(request: Request, caller: Operator, legal_entity: Entity, period: Period, raw: RawBody) -> Response:
     """Sign the month; whoever prepared it may not."""
     bodies.command(raw, Empty)
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return once(
             tx, request, caller, raw, lambda: _signed(reconciliation.sign(tx, legal_entity, period, caller.name))
         )
@@ -233,7 +227,7 @@ def sign(request: Request, caller: Operator, legal_entity: Entity, period: Perio
 def reopen(request: Request, caller: Operator, legal_entity: Entity, period: Period, raw: RawBody) -> Response:
     """Reopen the month with a reason; what was signed is kept."""
     asked = bodies.command(raw, Reason)
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return once(
             tx, request, caller, raw,
             lambda: _signed(reconciliation.reopen(tx, legal_entity, period, caller.name, asked.reason)),
@@ -252,5 +246,5 @@ def _signed(found: Mapping[str, Any]) -> Done:
             responses={200: {"model": Stalled}})  # fmt: skip
 def list_stalled(request: Request, caller: Watcher) -> Response:
     """Return work that should move and does not, with since when and what to do; empty is good."""
-    with _house(request).database.transaction() as tx:
+    with house_of(request).database.transaction() as tx:
         return answer({"items": watchdog.stalled(tx)})

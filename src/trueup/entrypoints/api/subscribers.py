@@ -7,10 +7,9 @@ from fastapi import APIRouter, Query, Request, Security
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from trueup.entrypoints.api.answers import answer
+from trueup.entrypoints.api.answers import answer, house_of
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.problems import Problem
-from trueup.pipeline.house import House
 from trueup.reporting.subscribers import states
 from trueup.store import subscriptions
 
@@ -93,7 +92,7 @@ class Counted(BaseModel):
 @router.get("", summary="Who is told of events, and how far each is", responses={200: {"model": SubscriberStates}})
 def list_subscribers(request: Request, caller: Watcher) -> Response:
     """Return every subscription; one that is in no file any more is shown without an address and is told nothing."""
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         return answer({"items": states(tx, house)})
 
@@ -107,7 +106,7 @@ def list_sendings(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:  # fmt: skip
     """Return sendings with their last attempt."""
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         _known(subscriptions.listing(tx), name)
         return answer({"items": subscriptions.sendings(tx, name, state, limit)})
@@ -116,7 +115,7 @@ def list_sendings(
 @router.post("/{name}/resend", summary="Send events again under the same ids", responses={200: {"model": Counted}})
 def resend_events(request: Request, caller: Operator, name: str, body: Again) -> Response:
     """Open failed events, or those named, once more."""
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         _known(subscriptions.listing(tx), name)
         return answer({"count": subscriptions.resend(tx, name, body.events)})
@@ -137,7 +136,7 @@ def resume_subscriber(request: Request, caller: Operator, name: str) -> Response
 
 
 def _set(request: Request, name: str, state: Literal["active", "paused"], reason: str) -> Response:
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         _known(subscriptions.listing(tx), name)
         subscriptions.set_state(tx, name, state, reason)

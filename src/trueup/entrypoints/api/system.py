@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from starlette.responses import Response
 
 from trueup.entrypoints.api import bodies
-from trueup.entrypoints.api.answers import MOST, Done, answer, cursor, etag, link, once, parts_of, place_of
+from trueup.entrypoints.api.answers import MOST, Done, answer, cursor, etag, house_of, link, once, parts_of, place_of
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.problems import Problem, Wrong
@@ -219,7 +219,7 @@ def _list(request: Request, caller: Caller, kind: str, limit: int, after: str | 
     where = _where(request, KINDS[kind], caller)
     place = place_of(request, **where)
     start = parts_of(place, after, 1)[0] if after else ""
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         held = objects.of_kind(tx, kind, where, after=start, limit=limit + 1)
         page = held[:limit]
@@ -228,7 +228,7 @@ def _list(request: Request, caller: Caller, kind: str, limit: int, after: str | 
 
 
 def _one(request: Request, caller: Caller, kind: str, identifier: str) -> Response:
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         held = _held(tx, house, kind, identifier)
         (item,) = shown(tx, [held], caller.cost)
@@ -239,7 +239,7 @@ def _one(request: Request, caller: Caller, kind: str, identifier: str) -> Respon
 
 
 def _history(request: Request, caller: Caller, kind: str, identifier: str) -> Response:
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         held = _held(tx, house, kind, identifier)
         said = evidence.decisions(tx, gids=[held.gid], cost=caller.cost)
@@ -318,7 +318,7 @@ class _Spoken:
 
 
 def _put(request: Request, caller: Caller, kind: str, identifier: str, raw: bytes, dry_run: bool) -> Response:
-    house: House = request.app.state.house
+    house = house_of(request)
     role = caller.role(ROLES)
     said = bodies.document(raw)
     with house.database.transaction() as tx:
@@ -594,7 +594,7 @@ def list_billing_events(request: Request, caller: MoneyReader, limit: Limit = 10
 def _charges(request: Request, where: dict[str, Any], limit: int, after: str | None) -> Response:
     place = place_of(request, **where)
     start = parts_of(place, after, 1)[0] if after else ""
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         rows = billing_events.listing(tx, where, after=start, limit=limit + 1)
     page = rows[:limit]
@@ -607,7 +607,7 @@ def _charges(request: Request, where: dict[str, Any], limit: int, after: str | N
 )  # fmt: skip
 def get_billing_event(request: Request, caller: MoneyReader, key: str) -> Response:
     """Return one charge with how it was worked out."""
-    house: House = request.app.state.house
+    house = house_of(request)
     with house.database.transaction() as tx:
         row = billing_events.one(tx, key)
     if row is None:

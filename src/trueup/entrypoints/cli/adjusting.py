@@ -7,19 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import USAGE, answers, leave, say, settings, show, table
+from trueup.entrypoints.cli.output import USAGE, answers, house_of, leave, say, show, table
 
 Workspace = Annotated[Path | None, typer.Option("--workspace", "-w", help="The firm's workspace folder.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 By = Annotated[str, typer.Option("--by", help="Your name; it is kept with the decision.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in five characters or more.")]
-
-
-def _house(workspace: Path | None) -> Any:
-    from trueup.entrypoints import bootstrap
-
-    chosen = settings(workspace)
-    return bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=4, name="trueup-cli"))
 
 
 def adjust(
@@ -40,7 +33,7 @@ def adjust(
         if kind not in named:
             leave(USAGE, f"the kind is one of {', '.join(named)}", as_json)
         made = adjustments.propose(
-            _house(workspace),
+            house_of(workspace),
             named[kind],
             facts,
             by=by,
@@ -56,7 +49,7 @@ def approve(number: int, by: By, workspace: Workspace = None, as_json: Json = Fa
     with answers(as_json):
         from trueup.processes import adjustments
 
-        state = adjustments.approve(_house(workspace), number, by=by)
+        state = adjustments.approve(house_of(workspace), number, by=by)
         show({"number": number, "state": state}, as_json, lambda data: say(f"adjustment {number} is {state}"))
 
 
@@ -65,7 +58,7 @@ def reject(number: int, by: By, workspace: Workspace = None, as_json: Json = Fal
     with answers(as_json):
         from trueup.processes import adjustments
 
-        state = adjustments.reject(_house(workspace), number, by=by)
+        state = adjustments.reject(house_of(workspace), number, by=by)
         show({"number": number, "state": state}, as_json, lambda data: say(f"adjustment {number} is {state}"))
 
 
@@ -74,7 +67,7 @@ def undo(number: int, by: By, reason: Reason, workspace: Workspace = None, as_js
     with answers(as_json):
         from trueup.processes import adjustments
 
-        state = adjustments.undo(_house(workspace), number, by=by, reason=reason)
+        state = adjustments.undo(house_of(workspace), number, by=by, reason=reason)
         show({"number": number, "state": state}, as_json, lambda data: say(f"adjustment {number} is {state}"))
 
 
@@ -87,7 +80,7 @@ def listing(
     with answers(as_json):
         from trueup.store import adjustments
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             found = adjustments.listed(tx, state or None)
 
         def human(rows: list[dict[str, Any]]) -> None:
@@ -129,7 +122,7 @@ def credit(
             if minutes and not minutes.isdigit():
                 leave(USAGE, f"{one}: minutes are a whole number", as_json)
             facts[fact] = int(minutes) if minutes else None
-        house = _house(workspace)
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             gid = find_invoice(tx, invoice)
         if gid is None:
@@ -168,7 +161,7 @@ def rerate(
         known = {one: one for one in rerating.POLICIES}
         if policy not in known or (not dry_run and (not by or len(reason) < 5)):
             leave(USAGE, f"a policy ({', '.join(known)}), and --by and --reason unless --dry-run, are needed", as_json)
-        house, day = _house(workspace), since.date()
+        house, day = house_of(workspace), since.date()
         if dry_run:
             found = rerating.preview(house, day, contract or None, known[policy])
         else:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import answers, say, settings, show, table
+from trueup.entrypoints.cli.output import answers, house_of, show, table
 from trueup.kernel.errors import Broken
 
 budget = typer.Typer(help="Budgets of vendor accounts.", no_args_is_help=True)
@@ -26,11 +26,9 @@ def show_budgets(
 ) -> None:
     """Show calls used and left, by lane and legal entity, with a forecast."""
     with answers(as_json):
-        from trueup.entrypoints import bootstrap
         from trueup.reporting.budgets import budgets
 
-        chosen = settings(workspace)
-        house = bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=6, name="trueup-cli"))
+        house = house_of(workspace)
         accounts = house.accounts()
         if account and account not in accounts:
             raise Broken(f"there is no account {account}; there are {', '.join(sorted(accounts))}")
@@ -75,11 +73,9 @@ def resume(
 ) -> None:
     """Let the hub sign in to an account again, after somebody has looked at its credentials."""
     with answers(as_json):
-        from trueup.entrypoints import bootstrap
         from trueup.store import budgets
 
-        chosen = settings(workspace)
-        house = bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=6, name="trueup-cli"))
+        house = house_of(workspace)
         if account not in house.accounts():
             raise Broken(f"there is no account {account}; there are {', '.join(sorted(house.accounts()))}")
         with house.database.transaction() as tx:

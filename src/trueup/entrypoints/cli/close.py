@@ -4,16 +4,14 @@ import os
 import pwd
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from trueup.entrypoints.cli.output import AWAY, CONFLICT, DIFFERS, OK, answers, flat, leave, say, settings, show, table
-from trueup.kernel.errors import Broken, Held, Refused
+from trueup.entrypoints.cli.output import AWAY, CONFLICT, DIFFERS, OK, acts, flat, house_of, leave, say, show, table
+from trueup.kernel.errors import Broken, Refused
 
 if TYPE_CHECKING:
     from trueup.pipeline.house import House
@@ -45,25 +43,6 @@ close = typer.Typer(
     f"user, or the name of the token in {TOKEN}.",
     no_args_is_help=True,
 )
-
-
-@contextmanager
-def _answers(as_json: bool) -> Iterator[None]:
-    """Answer troubles as every command does; what does not fit the month's state is a conflict, not a second person."""
-    with answers(as_json):
-        try:
-            yield
-        except Held as waits:
-            if waits.code == "ANOTHER_PERSON":
-                raise
-            leave(CONFLICT, str(waits), as_json, hold=waits.code)
-
-
-def _house(workspace: Path | None) -> "House":
-    from trueup.entrypoints import bootstrap
-
-    chosen = settings(workspace)
-    return bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=6, name="trueup-cli"))
 
 
 def _entity(house: "House", code: str) -> str:
@@ -114,10 +93,10 @@ def month(
     as_json: Json = False,
 ) -> None:
     """Walk the checklist of a month and freeze it; exit 1 when something blocks it. Workers carry it out."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.processes import period_close
 
-        house = _house(workspace)
+        house = house_of(workspace)
         code = _entity(house, entity)
         try:
             if dry_run:
@@ -214,11 +193,11 @@ def _print_differences(title: str, rows: list[dict[str, Any]]) -> None:
 @close.command("list")
 def list_closes(workspace: Workspace = None, as_json: Json = False) -> None:
     """List the months of all legal entities with state, revision and hash, and who asked to reopen what."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.kernel.clock import today
         from trueup.reporting import close as closes
 
-        house = _house(workspace)
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             found = closes.matrix(tx, tuple(house.firm.entities), today())
 
@@ -247,10 +226,10 @@ def reopen(
     as_json: Json = False,
 ) -> None:
     """Ask for a closed month to be reopened; another person has to approve it."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.store import periods
 
-        house = _house(workspace)
+        house = house_of(workspace)
         code, by = _entity(house, entity), person(house)
         with house.database.transaction() as tx:
             number = periods.propose(tx, code, period, by, reason)
@@ -267,10 +246,10 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Reopen the month of a proposal, as its second person; exit 6 when it is the same person."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.processes import period_close
 
-        house = _house(workspace)
+        house = house_of(workspace)
         by = person(house)
         with house.database.transaction() as tx:
             done = period_close.reopen(tx, house, number, by)
@@ -287,10 +266,10 @@ def numbers(
     as_json: Json = False,
 ) -> None:
     """Show every series of document numbers with its gaps; exit 1 when a series of the hub's own has one."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.store import numbers as series
 
-        house = _house(workspace)
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             found = series.report(tx, _entity(house, entity) if entity else None)
 

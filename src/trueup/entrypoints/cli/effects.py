@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import DIFFERS, answers, say, settings, show, table
+from trueup.entrypoints.cli.output import DIFFERS, answers, house_of, say, settings, show, table
 
 if TYPE_CHECKING:
-    from trueup.pipeline.house import House
     from trueup.store.database import Database
 
 effects = typer.Typer(
@@ -25,13 +24,6 @@ def _database(workspace: Path | None) -> "Database":
     from trueup.entrypoints import bootstrap
 
     return bootstrap.open_database(settings(workspace), say, size=4, name="trueup-cli")
-
-
-def _house(workspace: Path | None) -> "House":
-    from trueup.entrypoints import bootstrap
-
-    chosen = settings(workspace)
-    return bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=6, name="trueup-cli"))
 
 
 @effects.command("states")
@@ -124,7 +116,7 @@ def undo(process: str, by: By, reason: Reason, workspace: Workspace = None, as_j
     with answers(as_json):
         from trueup.processes import undo as undoing
 
-        house = _house(workspace)
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             done = undoing.undo(tx, house, process, by, reason)
 

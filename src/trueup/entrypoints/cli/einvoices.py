@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from trueup.entrypoints.cli.output import DIFFERS, USAGE, answers, leave, say, settings, show, table
+from trueup.entrypoints.cli.output import DIFFERS, USAGE, answers, house_of, leave, say, show, table
 
 einvoice = typer.Typer(help="E-invoices: UBL, CII and Factur-X.", no_args_is_help=True)
 
@@ -70,7 +70,6 @@ def make(
     """
     with answers(as_json):
         from trueup.documents.make import Format
-        from trueup.entrypoints import bootstrap
         from trueup.reporting import documents
 
         known: dict[str, Format] = {one: one for one in get_args(Format)}
@@ -78,8 +77,7 @@ def make(
             leave(USAGE, f"there is no format {form}; there are {', '.join(known)}", as_json)
         if out is not None and str(out) == "-" and as_json:
             leave(USAGE, "--json and --out - would both write on stdout; name a file", as_json)
-        chosen = settings(workspace)
-        house = bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=2, name="trueup-cli"))
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             found = documents.material(tx, invoice)
         if found is None:

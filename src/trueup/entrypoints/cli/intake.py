@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import DIFFERS, answers, flat, say, settings, show, table
+from trueup.entrypoints.cli.output import DIFFERS, answers, flat, house_of, say, settings, show, table
 from trueup.kernel.errors import Broken
 
 intake = typer.Typer(help="What came in: accounted for, and read again where needed.", no_args_is_help=True)
@@ -43,11 +43,9 @@ def sweep(
 ) -> None:
     """Ask for objects to be read whole; the worker does it, and asks for every record that is missing."""
     with answers(as_json):
-        from trueup.entrypoints import bootstrap
         from trueup.store import sweeps
 
-        chosen = settings(workspace)
-        house = bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=2, name="trueup-cli"))
+        house = house_of(workspace)
         if system not in house.systems:
             raise Broken(f"there is no system {system}; there are {', '.join(sorted(house.systems))}")
         reads = house.systems[system].connector.manifest.reads

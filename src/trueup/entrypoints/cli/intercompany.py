@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trueup.entrypoints.cli.output import answers, say, settings, show
+from trueup.entrypoints.cli.output import answers, house_of, say, show
 from trueup.kernel.errors import Broken
 
 
@@ -16,7 +16,6 @@ def intercompany(
 ) -> None:
     """Charge a month's lent people by transfer price (workers carry it out); charges that are there stay."""
     with answers(as_json):
-        from trueup.entrypoints import bootstrap
         from trueup.kernel.periods import first_day
         from trueup.processes import intercompany as process
 
@@ -24,8 +23,7 @@ def intercompany(
             first_day(period)
         except ValueError as wrong:
             raise Broken(str(wrong)) from wrong
-        chosen = settings(workspace)
-        house = bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=6, name="trueup-cli"))
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             started = process.start(tx, period)
         show({"processes": [started]}, as_json, lambda data: say("queued: " + ", ".join(data["processes"])))

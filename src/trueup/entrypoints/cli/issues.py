@@ -3,11 +3,14 @@
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import DIFFERS, OK, USAGE, answers, leave, say, settings, show, table
+from trueup.entrypoints.cli.output import DIFFERS, OK, USAGE, answers, house_of, leave, say, show, table
+
+if TYPE_CHECKING:
+    from trueup.store.plans import Verb
 
 Workspace = Annotated[Path | None, typer.Option("--workspace", "-w", help="The firm's workspace folder.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -18,13 +21,6 @@ Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:
 
 issue = typer.Typer(help="What failed, by its cause.", no_args_is_help=True)
 plan = typer.Typer(help="Replays and retries: plan, look, then apply.", no_args_is_help=True)
-
-
-def _house(workspace: Path | None) -> Any:
-    from trueup.entrypoints import bootstrap
-
-    chosen = settings(workspace)
-    return bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=4, name="trueup-cli"))
 
 
 def _amounts(amounts: dict[str, Any]) -> str:
@@ -47,7 +43,7 @@ def listing(
     with answers(as_json):
         from trueup.reporting import issues
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             found = issues.causes(tx, everything=everything)
         show(
             found,
@@ -72,7 +68,7 @@ def one(
     with answers(as_json):
         from trueup.reporting import issues
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             found = issues.cause(tx, name)
 
         def human(data: dict[str, Any]) -> None:
@@ -103,7 +99,7 @@ def assign(
     with answers(as_json):
         from trueup.store import issues
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             _told(as_json, f"are {to}'s", issues.assign(tx, names, to, by=by))
 
 
@@ -126,7 +122,7 @@ def mute(
             leave(USAGE, "write the amount with its currency, as 100000EUR", as_json)
         currency = above[-3:].upper()
         limit = (to_units(Decimal(above[:-3].strip()), currency), currency) if above else None
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             _told(as_json, "are muted", issues.mute(tx, names, by=by, reason=reason, until=_zoned(until), above=limit))
 
 
@@ -136,7 +132,7 @@ def resolve(names: Issues, by: By, reason: Reason, workspace: Workspace = None, 
     with answers(as_json):
         from trueup.store import issues
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             _told(as_json, "are resolved", issues.resolve(tx, names, by=by, reason=reason))
 
 
@@ -146,7 +142,7 @@ def reopen(names: Issues, by: By, workspace: Workspace = None, as_json: Json = F
     with answers(as_json):
         from trueup.store import issues
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             _told(as_json, "are open", issues.reopen(tx, names, by=by))
 
 
@@ -156,7 +152,7 @@ def balance(workspace: Workspace = None, as_json: Json = False) -> None:
     with answers(as_json):
         from trueup.store import issues
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             rows = issues.balance(tx)
         names = ["received", "applied", "superseded", "ignored", "failing", "in_flight", "missing"]
         show(
@@ -185,7 +181,7 @@ def _human(data: dict[str, Any]) -> None:
 
 
 def _propose(
-    verb: Any, workspace: Path | None, as_json: bool, by: str, reason: str, choice: dict[str, Any]
+    verb: "Verb", workspace: Path | None, as_json: bool, by: str, reason: str, choice: dict[str, Any]
 ) -> None:  # fmt: skip
     with answers(as_json):
         from trueup.processes import plans
@@ -193,7 +189,7 @@ def _propose(
 
         if len(reason) < 5:
             leave(USAGE, "say why, in five characters or more", as_json)
-        show(plans.propose(_house(workspace), verb, Choice(**choice), by=by, reason=reason), as_json, _human)
+        show(plans.propose(house_of(workspace), verb, Choice(**choice), by=by, reason=reason), as_json, _human)
 
 
 Records = Annotated[list[str] | None, typer.Argument(help="Message numbers, or delivery keys.")]
@@ -203,46 +199,31 @@ Object = Annotated[str | None, typer.Option("--object", help="Records of a syste
 Customer = Annotated[str | None, typer.Option("--customer", help="Records of a customer, by our identifier.")]
 
 
-@plan.command("replay")
-def replay(
-    by: By,
-    reason: Reason,
-    records: Records = None,
-    cause: Cause = None,
-    system: System = None,
-    object_name: Object = None,
-    since: Day = None,
-    until: Day = None,
-    customer: Customer = None,
-    workspace: Workspace = None,
-    as_json: Json = False,
-) -> None:
-    """Plan to judge messages again with today's mappings; nothing is done."""
-    _propose("replay", workspace, as_json, by, reason, {
-        "issue": cause, "records": tuple(records or ()), "system": system, "object": object_name,
-        "since": _zoned(since), "until": _zoned(until), "customer": customer,
-    })  # fmt: skip
+def _offer(verb: "Verb", words: str) -> None:
+    """Offer the command that plans a verb: all plans choose their records alike."""
+
+    @plan.command(verb, help=f"{words}; nothing is done.")
+    def propose(
+        by: By,
+        reason: Reason,
+        records: Records = None,
+        cause: Cause = None,
+        system: System = None,
+        object_name: Object = None,
+        since: Day = None,
+        until: Day = None,
+        customer: Customer = None,
+        workspace: Workspace = None,
+        as_json: Json = False,
+    ) -> None:
+        _propose(verb, workspace, as_json, by, reason, {
+            "issue": cause, "records": tuple(records or ()), "system": system, "object": object_name,
+            "since": _zoned(since), "until": _zoned(until), "customer": customer,
+        })  # fmt: skip
 
 
-@plan.command("retry")
-def retry(
-    by: By,
-    reason: Reason,
-    records: Records = None,
-    cause: Cause = None,
-    system: System = None,
-    object_name: Object = None,
-    since: Day = None,
-    until: Day = None,
-    customer: Customer = None,
-    workspace: Workspace = None,
-    as_json: Json = False,
-) -> None:
-    """Plan to send refused or parked writes again under their keys; nothing is done."""
-    _propose("retry", workspace, as_json, by, reason, {
-        "issue": cause, "records": tuple(records or ()), "system": system, "object": object_name,
-        "since": _zoned(since), "until": _zoned(until), "customer": customer,
-    })  # fmt: skip
+_offer("replay", "Plan to judge messages again with today's mappings")
+_offer("retry", "Plan to send refused or parked writes again under their keys")
 
 
 @plan.command("show")
@@ -251,7 +232,7 @@ def look(number: int, workspace: Workspace = None, as_json: Json = False) -> Non
     with answers(as_json):
         from trueup.processes import plans
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             show(plans.look(tx, number), as_json, _human)
 
 
@@ -267,6 +248,6 @@ def apply(
     with answers(as_json):
         from trueup.processes import plans
 
-        done = plans.apply(_house(workspace), number, by=by, digest=digest)
+        done = plans.apply(house_of(workspace), number, by=by, digest=digest)
         show(done, as_json, _human)
         raise typer.Exit(OK if done["state"] == "applied" else DIFFERS)

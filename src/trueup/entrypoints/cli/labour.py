@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import answers, say, settings, show, table
+from trueup.entrypoints.cli.output import answers, house_of, show, table
 from trueup.kernel.errors import Broken
 
 labour = typer.Typer(help="Working time rules.", no_args_is_help=True)
@@ -25,12 +25,10 @@ def check(
 ) -> None:
     """List a month's entries that do not keep a working time rule, the gravest first; they do not block billing."""
     with answers(as_json):
-        from trueup.entrypoints import bootstrap
         from trueup.kernel.clock import now
         from trueup.reporting.labour import labour_checks
 
-        chosen = settings(workspace)
-        house = bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=6, name="trueup-cli"))
+        house = house_of(workspace)
         if entity and entity not in house.firm.entities:
             raise Broken(f"there is no legal entity {entity}; there are {', '.join(sorted(house.firm.entities))}")
         countries = {code: one.country for code, one in house.firm.entities.items()}

@@ -32,12 +32,12 @@ from trueup.entrypoints.cli import (
     subscribers,
     taxes,
 )
-from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, answers, leave, say, settings, show, table
+from trueup.entrypoints.cli.output import AWAY, DIFFERS, INTERNAL, answers, house_of, leave, say, settings, show, table
 from trueup.kernel.errors import Broken
 from trueup.kernel.money import from_units
 
 if TYPE_CHECKING:
-    from trueup.pipeline.house import House
+    pass
 
 # Whatever is heavy is imported by the command that needs it: help and completion answer at once.
 app = typer.Typer(
@@ -82,14 +82,6 @@ app.add_typer(token, name="token")
 
 Workspace = Annotated[Path | None, typer.Option("--workspace", "-w", help="The firm's workspace folder.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-
-
-def house_of(workspace: Path | None) -> "House":
-    """Open the database and build the house of a workspace."""
-    from trueup.entrypoints import bootstrap
-
-    chosen = settings(workspace)
-    return bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=6, name="trueup-cli"))
 
 
 @app.command()

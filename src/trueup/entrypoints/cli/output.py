@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from rich.table import Table
 from trueup.kernel.errors import Broken, Busy, Held, Refused, Trouble
 from trueup.kernel.strict_json import plain
 from trueup.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from trueup.pipeline.house import House
 
 OK, DIFFERS, USAGE, AWAY, FORBIDDEN, CONFLICT, ANOTHER_PERSON, INTERNAL = 0, 1, 2, 3, 4, 5, 6, 70
 """0 done · 1 finished, some items failed or differ · 2 usage or configuration · 3 a system or the database is away ·
@@ -79,6 +82,14 @@ def settings(given: Path | None) -> Settings:
     return load(workspace_folder(given))
 
 
+def house_of(given: Path | None) -> "House":
+    """Open the database and build the house of a workspace."""
+    from trueup.entrypoints import bootstrap  # here, because a command that needs no house starts faster without
+
+    chosen = settings(given)
+    return bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=6, name="trueup-cli"))
+
+
 @contextmanager
 def answers(as_json: bool = False) -> Iterator[None]:
     """Turn every trouble into one sentence on stderr and its exit code; never a traceback."""
@@ -96,6 +107,18 @@ def answers(as_json: bool = False) -> Iterator[None]:
         leave(USAGE, str(wrong), as_json)
     except Trouble as trouble:
         leave(DIFFERS, str(trouble), as_json)
+
+
+@contextmanager
+def acts(as_json: bool) -> Iterator[None]:
+    """Answer troubles as every command does; what does not fit the state is a conflict, not a second person."""
+    with answers(as_json):
+        try:
+            yield
+        except Held as waits:
+            if waits.code == "ANOTHER_PERSON":
+                raise
+            leave(CONFLICT, str(waits), as_json, hold=waits.code)
 
 
 def leave(code: int, text: str, as_json: bool = False, **more: Any) -> NoReturn:

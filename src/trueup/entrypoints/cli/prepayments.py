@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import answers, say, settings, show, table
+from trueup.entrypoints.cli.output import answers, house_of, say, show, table
 
 
 def prepayments(
@@ -14,11 +14,9 @@ def prepayments(
 ) -> None:
     """Show every payment on account of prepayments.yaml: what invoices have used of it, and what is left."""
     with answers(as_json):
-        from trueup.entrypoints import bootstrap
         from trueup.processes import prepaid
 
-        chosen = settings(workspace)
-        house = bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=2, name="trueup-cli"))
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             found = prepaid.accounts(tx, house.firm)
         rows: list[dict[str, Any]] = [

@@ -2,18 +2,16 @@
 
 import os
 import pwd
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import CONFLICT, DIFFERS, OK, answers, flat, leave, say, settings, show, table
+from trueup.entrypoints.cli.output import DIFFERS, OK, acts, answers, flat, house_of, say, show, table
 from trueup.kernel.errors import Held
 
 if TYPE_CHECKING:
-    from trueup.pipeline.house import House
+    pass
 
 Workspace = Annotated[Path | None, typer.Option("--workspace", "-w", help="The firm's workspace folder.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -27,27 +25,8 @@ breaks = typer.Typer(
 sign_off = typer.Typer(help="Sign a month's agreement off: one person prepares, another signs.", no_args_is_help=True)
 
 
-def _house(workspace: Path | None) -> "House":
-    from trueup.entrypoints import bootstrap
-
-    chosen = settings(workspace)
-    return bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=4, name="trueup-cli"))
-
-
 def _who(by: str) -> str:
     return by or pwd.getpwuid(os.getuid()).pw_name
-
-
-@contextmanager
-def _answers(as_json: bool) -> Iterator[None]:
-    """Answer troubles as every command does; what does not fit the state is a conflict, not a second person."""
-    with answers(as_json):
-        try:
-            yield
-        except Held as waits:
-            if waits.code == "ANOTHER_PERSON":
-                raise
-            leave(CONFLICT, str(waits), as_json, hold=waits.code)
 
 
 def reconcile(
@@ -64,7 +43,7 @@ def reconcile(
         from trueup.reporting import compare
         from trueup.reporting.compare import Filter
 
-        house = _house(workspace)
+        house = house_of(workspace)
         say("reading what changed in every system" if changes else "reading every system whole")
         done = tie.tie_out(house, f"cli/{now():%Y-%m-%dT%H:%M:%SZ}", whole=not changes)
         with house.database.transaction() as tx:
@@ -114,7 +93,7 @@ def listing(
         from trueup.reporting import compare
         from trueup.reporting.compare import Filter
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             found = compare.breaks(tx, limit=10_000, chosen=Filter(entity, period, cls, system))
         columns = ["number#", "class", "object", "system", "worth#", "open since", "who", "what"]
         show(found, as_json, lambda rows: table("Open breaks", columns, [_break_row(one) for one in rows]))
@@ -123,12 +102,12 @@ def listing(
 @breaks.command("show")
 def one(number: int, workspace: Workspace = None, as_json: Json = False) -> None:
     """Show a break, its history, and what would end it; nothing is done."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.processes import repairs
         from trueup.reporting import compare
         from trueup.store import tie_outs
 
-        house = _house(workspace)
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             found = compare.one_break(tx, number)
             if found is None:
@@ -163,10 +142,10 @@ def repair(
     as_json: Json = False,
 ) -> None:
     """Do the repair that `trueup break show` showed, or stop when it is another one now."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.processes import repairs
 
-        house = _house(workspace)
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             plan = repairs.repair(tx, house, number)
         whole = plan.digest if len(digest) >= 16 and plan.digest.startswith(digest) else digest
@@ -183,10 +162,10 @@ def assign(
     as_json: Json = False,
 ) -> None:
     """Give a break to somebody."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.processes import reconciliation
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             reconciliation.assign(tx, number, to, _who(by))
         show({"number": number, "assignee": to or None}, as_json, lambda data: say(f"{number} is {to or 'nobody'}'s"))
 
@@ -200,10 +179,10 @@ def note(
     as_json: Json = False,
 ) -> None:
     """Keep a note with a break."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.processes import reconciliation
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             reconciliation.note(tx, number, _who(by), words)
         show({"number": number, "noted": words}, as_json, lambda data: say("kept"))
 
@@ -211,10 +190,10 @@ def note(
 @breaks.command()
 def accept(number: int, reason: Reason, by: By = "", workspace: Workspace = None, as_json: Json = False) -> None:
     """Accept a difference as it is; the acceptance ends when it becomes another one."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.processes import reconciliation
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             reconciliation.accept(tx, number, _who(by), reason)
         show({"number": number, "accepted_by": _who(by)}, as_json, lambda data: say(f"break {number} is accepted"))
 
@@ -225,7 +204,7 @@ def months(workspace: Workspace = None, as_json: Json = False) -> None:
     with answers(as_json):
         from trueup.reporting import compare
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             found = compare.months(tx)
         show(
             found,
@@ -245,10 +224,10 @@ def months(workspace: Workspace = None, as_json: Json = False) -> None:
 @sign_off.command()
 def prepare(period: Period, entity: Entity, by: By = "", workspace: Workspace = None, as_json: Json = False) -> None:
     """Lay a month's last tie-out before a second person."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.processes import reconciliation
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             made = reconciliation.prepare(tx, entity, period, _who(by))
         show(dict(made), as_json, lambda data: say(f"{period} of {entity} is prepared; another person signs it"))
 
@@ -256,10 +235,10 @@ def prepare(period: Period, entity: Entity, by: By = "", workspace: Workspace = 
 @sign_off.command()
 def sign(period: Period, entity: Entity, by: By = "", workspace: Workspace = None, as_json: Json = False) -> None:
     """Sign what another person prepared."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.processes import reconciliation
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             made = reconciliation.sign(tx, entity, period, _who(by))
         show(dict(made), as_json, lambda data: say(f"{period} of {entity} is signed off: {data['digest']}"))
 
@@ -269,10 +248,10 @@ def reopen(
     period: Period, entity: Entity, reason: Reason, by: By = "", workspace: Workspace = None, as_json: Json = False
 ) -> None:
     """Take a month's sign-off back; what was signed is kept."""
-    with _answers(as_json):
+    with acts(as_json):
         from trueup.processes import reconciliation
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             made = reconciliation.reopen(tx, entity, period, _who(by), reason)
         show(dict(made), as_json, lambda data: say(f"{period} of {entity} is open again"))
 
@@ -286,7 +265,7 @@ def watch(
     with answers(as_json):
         from trueup.reporting import watchdog
 
-        with _house(workspace).database.transaction() as tx:
+        with house_of(workspace).database.transaction() as tx:
             limits = dict.fromkeys(watchdog.LIMITS, seconds) if seconds else watchdog.LIMITS
             found = flat(watchdog.stalled(tx, limits))
         show(found, as_json, say_stalled)

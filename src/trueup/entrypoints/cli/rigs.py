@@ -32,18 +32,20 @@ def _tidy() -> None:
 
 
 @contextmanager
-def _database(url: str, folder: Path) -> Iterator[str]:
-    """Give a database, ours for the length of the block when none was named."""
-    if url:
-        yield url
-        return
+def _database(url: str) -> Iterator[tuple[str, Path]]:
+    """Give a database, ours for the length of the block when none was named, and a folder that passes with it."""
     from trueup.store import embedded
 
-    place = folder / "database"
-    try:
-        yield embedded.start(place)
-    finally:
-        embedded.destroy(place)
+    with tempfile.TemporaryDirectory(prefix="trueup-rig-") as passing:
+        folder = Path(passing)
+        if url:
+            yield url, folder
+            return
+        place = folder / "database"
+        try:
+            yield embedded.start(place), folder
+        finally:
+            embedded.destroy(place)
 
 
 def sim(
@@ -76,7 +78,7 @@ def sim(
 
 def _simulated(seeds: int, seed: int, minutes: float, first: bool, url: str) -> dict[str, Any]:
     """Run seeds in this process; return the figures."""
-    with tempfile.TemporaryDirectory(prefix="trueup-sim-") as folder, _database(url, Path(folder)) as place:
+    with _database(url) as (place, _):
         from trueup.sandbox.rigs import scripts
         from trueup.sandbox.rigs.world import Stage
 
@@ -180,11 +182,7 @@ def crash(
 ) -> None:
     """Kill with SIGKILL at every line: every handler that acknowledges, and the step that delivers."""
     _tidy()
-    with (
-        answers(as_json),
-        tempfile.TemporaryDirectory(prefix="trueup-crash-") as folder,
-        _database(url, Path(folder)) as place,
-    ):
+    with answers(as_json), _database(url) as (place, folder):
         from trueup.entrypoints import crash_subjects
         from trueup.sandbox.rigs import results
 
@@ -192,7 +190,7 @@ def crash(
             leave(USAGE, f"no handler named {handler}; there are {', '.join(crash_subjects.HANDLERS)}", as_json)
         found = []
         for name in [handler] if handler else crash_subjects.HANDLERS:
-            one = crash_subjects.enumerated(name, place, Path(folder), every=every)
+            one = crash_subjects.enumerated(name, place, folder, every=every)
             say(
                 f"{name}: killed at {one.points} of {one.lines} lines in {one.seconds:.0f} s, {len(one.problems)} problems"
             )
@@ -269,11 +267,7 @@ def readers(
 ) -> None:
     """Let eight writers commit out of order, and read behind them: nothing may be skipped."""
     _tidy()
-    with (
-        answers(as_json),
-        tempfile.TemporaryDirectory(prefix="trueup-rig-") as folder,
-        _database(url, Path(folder)) as place,
-    ):
+    with answers(as_json), _database(url) as (place, _):
         from trueup.sandbox.rigs import readers as reading
         from trueup.sandbox.rigs import results
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import answers, say, settings, show, table
+from trueup.entrypoints.cli.output import answers, house_of, say, show, table
 from trueup.kernel.errors import Broken
 from trueup.kernel.money import from_units
 
@@ -16,13 +16,6 @@ schedule = typer.Typer(help="Instalments, progress and periods of service.", no_
 Workspace = Annotated[Path | None, typer.Option("--workspace", "-w", help="The firm's workspace folder.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Entity = Annotated[str, typer.Option(help="Legal entity; all when not given.")]
-
-
-def _house(workspace: Path | None) -> "House":
-    from trueup.entrypoints import bootstrap
-
-    chosen = settings(workspace)
-    return bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=6, name="trueup-cli"))
 
 
 def _entities(house: "House", entity: str, period: str) -> list[str]:
@@ -43,7 +36,7 @@ def show_due(period: str, workspace: Workspace = None, entity: Entity = "", as_j
     with answers(as_json):
         from trueup.processes import schedule_billing
 
-        house = _house(workspace)
+        house = house_of(workspace)
         found = {one: schedule_billing.preview(house, period, one) for one in _entities(house, entity, period)}
         rows: list[dict[str, Any]] = []
         for one, plan in found.items():
@@ -90,7 +83,7 @@ def run(period: str, workspace: Workspace = None, entity: Entity = "", as_json: 
     with answers(as_json):
         from trueup.processes import schedule_billing
 
-        house = _house(workspace)
+        house = house_of(workspace)
         entities = _entities(house, entity, period)
         with house.database.transaction() as tx:
             started = [schedule_billing.start(tx, house.firm, period, one) for one in entities]

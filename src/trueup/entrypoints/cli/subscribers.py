@@ -5,19 +5,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from trueup.entrypoints.cli.output import DIFFERS, answers, leave, say, settings, show, table
+from trueup.entrypoints.cli.output import DIFFERS, answers, house_of, leave, say, show, table
 
 subscriber = typer.Typer(no_args_is_help=True, help="Those who are told of business events: state, pause, send again.")
 Workspace = Annotated[Path | None, typer.Option("--workspace", "-w", help="The firm's workspace folder.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Name = Annotated[str, typer.Argument(help="Name of the subscriber in trueup.yaml.")]
-
-
-def _house(workspace: Path | None) -> Any:
-    from trueup.entrypoints import bootstrap
-
-    chosen = settings(workspace)
-    return bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=2, name="trueup-cli"))
 
 
 @subscriber.command("list")
@@ -26,7 +19,7 @@ def list_all(workspace: Workspace = None, as_json: Json = False) -> None:
     with answers(as_json):
         from trueup.reporting.subscribers import states
 
-        house = _house(workspace)
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             found = states(tx, house)
 
@@ -53,7 +46,7 @@ def failed(name: Name, workspace: Workspace = None, as_json: Json = False) -> No
     with answers(as_json):
         from trueup.store import subscriptions
 
-        house = _house(workspace)
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             _known(subscriptions.listing(tx), name, as_json)
             found = subscriptions.sendings(tx, name, "failed", 1000)
@@ -98,7 +91,7 @@ def resend(
     with answers(as_json):
         from trueup.store import subscriptions
 
-        house = _house(workspace)
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             _known(subscriptions.listing(tx), name, as_json)
             count = subscriptions.resend(tx, name, events or None)
@@ -109,7 +102,7 @@ def _set(name: str, state: Literal["active", "paused"], reason: str, workspace: 
     with answers(as_json):
         from trueup.store import subscriptions
 
-        house = _house(workspace)
+        house = house_of(workspace)
         with house.database.transaction() as tx:
             _known(subscriptions.listing(tx), name, as_json)
             subscriptions.set_state(tx, name, state, f"cli: {reason}" if reason else "")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import answers, say, settings, show, table
+from trueup.entrypoints.cli.output import answers, house_of, say, show, table
 from trueup.kernel.money import from_units
 
 tax = typer.Typer(help="What tax is decided by.", no_args_is_help=True)
@@ -22,7 +22,6 @@ def states(
 ) -> None:
     """Show what was sold into each state, its threshold, whether we are liable there and registered."""
     with answers(as_json):
-        from trueup.entrypoints import bootstrap
         from trueup.kernel.errors import Broken
         from trueup.processes import tax_facts
 
@@ -30,8 +29,7 @@ def states(
             day = date.fromisoformat(on) if on else datetime.now(tz=UTC).date()
         except ValueError as wrong:
             raise Broken(f"--on is a day like 2026-08-31, not {on!r}") from wrong
-        chosen = settings(workspace)
-        house = bootstrap.build(chosen, bootstrap.open_database(chosen, say, size=2, name="trueup-cli"))
+        house = house_of(workspace)
         rows: list[dict[str, Any]] = []
         with house.database.transaction() as tx:
             for code, entity in sorted(house.firm.entities.items()):

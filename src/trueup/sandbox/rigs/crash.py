@@ -20,6 +20,8 @@ from trueup.kernel.errors import Broken
 COUNTED = (f"{os.sep}trueup{os.sep}", f"{os.sep}psycopg{os.sep}", f"{os.sep}psycopg_pool{os.sep}")
 NOT_COUNTED = (f"{os.sep}crash.py", f"{os.sep}crash_subjects.py", f"{os.sep}vendor.py")
 TRIAL_SECONDS = 30
+MONITORING: Any = getattr(sys, "monitoring", None)
+"""Counts lines from Python 3.12 on; before that the tracer does."""
 
 
 class Subject(Protocol):
@@ -45,24 +47,22 @@ class Lines:
 
     def begin(self) -> None:
         """Count from here on, in every thread."""
-        monitoring: Any = getattr(sys, "monitoring", None)
-        if monitoring is None:
+        if MONITORING is None:
             threading.settrace(self._trace)
             sys.settrace(self._trace)
             return
-        monitoring.use_tool_id(monitoring.DEBUGGER_ID, "trueup crash")
-        monitoring.register_callback(monitoring.DEBUGGER_ID, monitoring.events.LINE, self._line)
-        monitoring.set_events(monitoring.DEBUGGER_ID, monitoring.events.LINE)
+        MONITORING.use_tool_id(MONITORING.DEBUGGER_ID, "trueup crash")
+        MONITORING.register_callback(MONITORING.DEBUGGER_ID, MONITORING.events.LINE, self._line)
+        MONITORING.set_events(MONITORING.DEBUGGER_ID, MONITORING.events.LINE)
 
     def end(self) -> None:
         """Stop counting."""
-        monitoring: Any = getattr(sys, "monitoring", None)
-        if monitoring is None:
+        if MONITORING is None:
             sys.settrace(None)
             threading.settrace(None)
             return
-        monitoring.set_events(monitoring.DEBUGGER_ID, 0)
-        monitoring.free_tool_id(monitoring.DEBUGGER_ID)
+        MONITORING.set_events(MONITORING.DEBUGGER_ID, 0)
+        MONITORING.free_tool_id(MONITORING.DEBUGGER_ID)
 
     def _wanted(self, file: str) -> bool:
         if file not in self._known:
@@ -76,7 +76,7 @@ class Lines:
 
     def _line(self, code: Any, line: int) -> Any:
         if not self._wanted(code.co_filename):
-            return sys.monitoring.DISABLE  # type: ignore[attr-defined,unused-ignore]
+            return MONITORING.DISABLE
         self._one()
         return None
 

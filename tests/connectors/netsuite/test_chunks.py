@@ -1,39 +1,15 @@
 """Documents over a vendor's limit are written in parts and are one document, whatever happens in between."""
 
-import sys
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
+from netsuite_bodies import customer, invoice, line
 
 from trueup.kernel.errors import Refused, Unsettled
 from trueup.pipeline.chunks import send
-from trueup.sandbox import host
-
-sys.path.append(str(Path(__file__).parents[1] / "connectors" / "netsuite"))
-from netsuite_bodies import FIRM, connect, customer, invoice, line
 
 LINES = 5000
 TOTAL = sum((Decimal(100 + n % 7) + Decimal("0.01") * (n % 97) for n in range(LINES)), Decimal(0))
-
-
-@pytest.fixture
-def sandbox(tmp_path):
-    with host.running(tmp_path, systems=["netsuite"]) as running:
-        running.simulator("netsuite").seed(FIRM)
-        yield running
-
-
-@pytest.fixture
-def account(sandbox):
-    return sandbox.simulator("netsuite")
-
-
-@pytest.fixture
-def client(sandbox):
-    made = connect(sandbox)
-    yield made
-    made.close()
 
 
 @pytest.fixture
