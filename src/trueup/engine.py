@@ -16,7 +16,7 @@ from dbos import DBOS, DBOSConfig, StepOptions
 from dbos._serialization import DBOSPortableJSONSerializer
 
 from trueup.kernel.errors import Broken, Held, Trouble
-from trueup.store import deliveries, executors, inbox, subscriptions
+from trueup.store import budgets, deliveries, executors, inbox, subscriptions
 from trueup.store.database import Database, Tx
 
 VERSION = "trueup-1"
@@ -164,6 +164,7 @@ class Engine:
                     if rounds % 1800 == 0:
                         forget_finished(tx)
                         subscriptions.forget(tx, KEEP_DAYS)
+                        budgets.forget_use(tx)
             except Trouble as away:
                 log.warning("takeover waits: %s", away)
             rounds += 1

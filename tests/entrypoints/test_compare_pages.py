@@ -107,7 +107,7 @@ def test_a_month_is_signed_by_a_second_person_when_nothing_is_left_open(house, p
     assert "signed" in signed
     assert "Reopen" in signed
     assert ben.post("/compare/sign-off/reopen", month).status == 409
-    assert ben.post("/compare/sign-off/reopen", **month, reason="the credit was booked").status == 303
+    assert ben.post("/compare/sign-off/reopen", {**month, "reason": "the credit was booked"}).status == 303
     assert "Ben reopened it on" in shape(ana("/compare")).text
 
 

@@ -7,7 +7,7 @@ finding: it is shown as what it is, elsewhere.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from trueup import engine
 from trueup.store.database import Tx
@@ -79,8 +79,9 @@ def _standing(status: str) -> str:
     return {"ENQUEUED": "queued", "PENDING": "under way", "DELAYED": "put off"}.get(status, status.lower())
 
 
-def _are(count: int, noun: str) -> str:
-    return f"1 {noun} is" if count == 1 else f"{count:,} {noun}s are"
+def _due(row: Mapping[str, Any], noun: str) -> str:
+    one = row["count"] == 1
+    return f"{row['count']:,} {noun if one else noun + 's'} of {row['object']} {'is' if one else 'are'} due"
 
 
 def _messages(tx: Tx, seconds: float) -> list[Stall]:
@@ -100,8 +101,7 @@ def _messages(tx: Tx, seconds: float) -> list[Stall]:
             "message",
             str(row["first"]),
             row["system"],
-            f"{_are(row['count'], 'message')} due of {row['object']} in the {row['lane']} lane and not taken in, from "
-            f"message {row['first']} on",
+            f"{_due(row, 'message')} in the {row['lane']} lane, and nobody takes in what came from message {row['first']} on",
             row["since"],
             "look whether a worker lives (trueup status); if one does, its log names what the lane stumbles over",
         )
@@ -137,7 +137,7 @@ def _deliveries(tx: Tx, seconds: float) -> list[Stall]:
             "delivery",
             row["first"],
             row["system"],
-            f"{_are(row['count'], 'write')} due of {row['object']}, {row['system']} answers, and nobody sends",
+            f"{_due(row, 'write')}, {row['system']} answers, and nobody sends",
             row["since"],
             "look whether a worker lives that delivers to this system (trueup status)",
         )

@@ -344,12 +344,6 @@ def slow_down(tx: Tx, account: str, retry_after: float | None, *, overload: bool
     return float(row["seconds"]) if row else 0.0
 
 
-def release(tx: Tx, holder: str) -> int:
-    """Take back everything of a worker that is known to be gone; return how many lots it held."""
-    tx.run("delete from budget_waits where holder = %s", (holder,))
-    return tx.run("delete from budget_lots where holder = %s", (holder,))
-
-
 def forget_use(tx: Tx, days: int = 8) -> int:
     """Drop minutes older than so many days; return how many rows went."""
     return tx.run("delete from budget_use where minute < now() - make_interval(days => %s)", (days,))
