@@ -230,7 +230,7 @@ def test_a_body_that_never_ends_is_given_up(base, monkeypatch, house):
 def test_a_bad_row_does_not_take_its_group_along(house):
     def one(record: str, object_name: str = "Account") -> hooks.Call:
         reception = Reception(200, (Arrival(object_name, record, "", b"{}"),))
-        return hooks.Call("salesforce", reception, (), 2)
+        return hooks.Call("salesforce", reception, 2)
 
     calls = [one("0010000000000G1AAA"), one("a\x00b"), one("0010000000000G2AAA")]
     assert hooks.write(house.database, calls) == [None, None, None]
@@ -252,9 +252,7 @@ class Away:
 
 def test_when_the_database_is_away_nobody_waits_for_every_call(house):
     away = Away()
-    calls = [
-        hooks.Call("salesforce", Reception(200, (Arrival("Account", str(n), "", b"{}"),)), (), 2) for n in range(500)
-    ]
+    calls = [hooks.Call("salesforce", Reception(200, (Arrival("Account", str(n), "", b"{}"),)), 2) for n in range(500)]
     outcomes = hooks.write(away, calls)
     assert len(outcomes) == 500
     assert all(isinstance(outcome, Busy) for outcome in outcomes)

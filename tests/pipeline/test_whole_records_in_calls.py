@@ -48,7 +48,7 @@ def test_the_record_is_kept_in_its_own_lane_and_a_second_call_is_counted(empty, 
     assert (heard.status, heard.arrivals, [lane for lane, _ in heard.records]) == (200, (), ["volume"])
     again, _ = call(system, entry())
     changed, _ = call(system, entry(minutes=90, at="2"))
-    outcome = write(empty, [Call("timely", one, (), size) for one in (heard, again, changed)])
+    outcome = write(empty, [Call("timely", one, size) for one in (heard, again, changed)])
     assert outcome == [None, None, None]
     one = {"object": "entry", "external_id": "e1", "lane": "volume", "origin": "webhook", "state": "pending"}
     assert inbox_rows(empty) == [{**one, "stamp": "1", "duplicates": 1}, {**one, "stamp": "2", "duplicates": 0}]

@@ -39,7 +39,7 @@ def claimed(database, lane="master", limit=100):
 
 
 def test_a_record_is_kept_byte_for_byte(empty):
-    (number,) = keep(empty, arrival(), headers={"user-agent": "x"}, origin="webhook", lane="notice")
+    (number,) = keep(empty, arrival(headers={"user-agent": "x"}), origin="webhook", lane="notice")
     found = row(empty, number)
     assert found["body"] == BODY
     assert (found["system"], found["object"], found["external_id"], found["stamp"]) == ("crm", "Account", "1", "1")

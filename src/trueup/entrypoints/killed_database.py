@@ -44,7 +44,7 @@ def killed(folder: Path, cycles: int, seed: int) -> dict[str, Any]:
             number += 1
             name = f"W{writer}-{number}"
             body = body_of(name)
-            call = hooks.Call("people", hear(system, headers_of(system, body), body), (), len(body))
+            call = hooks.Call("people", hear(system, headers_of(system, body), body), len(body))
             if hooks.write(house.database, [call]) == [None]:
                 acknowledged[name] = hashlib.sha256(body).hexdigest()
             else:

@@ -16,12 +16,12 @@ from trueup.pipeline import settling
 from trueup.pipeline.chunks import send
 from trueup.pipeline.house import House, System
 from trueup.pipeline.pace import lane_of
+from trueup.pipeline.receive import arrivals
 from trueup.pipeline.windows import Gate
 from trueup.store import changes, crosswalk, cursors, deliveries, inbox, objects
 from trueup.store.crosswalk import Link
 from trueup.store.database import Tx
 from trueup.store.deliveries import Action, Delivery, Outcome, Result
-from trueup.store.inbox import Arrival
 
 BATCH = 40
 
@@ -332,8 +332,7 @@ def _settle(tx: Tx, house: House, system: System, claimed: Sequence[Delivery], r
         for row in tx.rows("select key, body_digest from deliveries where key = any(%s)", (sorted(ours),))
     }
     confirmed = [r for r in results if r.outcome == "confirmed" and r.key in ours and r.external_id]
-    for one in confirmed:
-        _keep(tx, system, one.extra.get("records", ()))
+    _keep(tx, system, [record for one in confirmed for record in one.extra.get("records", ())])
     troubled = [
         r for r in results if r.outcome in ("unknown", "rejected") or (r.outcome == "due" and r.action != "wait")
     ]
@@ -354,10 +353,10 @@ def _settle(tx: Tx, house: House, system: System, claimed: Sequence[Delivery], r
 
 def _keep(tx: Tx, system: System, records: Sequence[Record]) -> None:
     """Keep records that were read in; the next to take in messages finds them."""
-    for record in records:
-        lane = system.connector.manifest.reads[record.object].lane
-        arrival = Arrival(record.object, record.external_id, record.stamp, record.raw, record.deleted)
-        inbox.keep(tx, system.name, [arrival], origin="fetch", lane=lane)
+    reads = system.connector.manifest.reads
+    for lane in sorted({reads[record.object].lane for record in records}):
+        of_lane = [record for record in records if reads[record.object].lane == lane]
+        inbox.keep(tx, system.name, arrivals(of_lane), origin="fetch", lane=lane)
 
 
 def learn(tx: Tx, house: House, system: str, confirmed: Sequence[Known]) -> None:

@@ -6,10 +6,10 @@ from trueup.connectors.sdk.wire import Record
 from trueup.kernel.errors import Busy, Refused, Unsettled
 from trueup.pipeline.house import House, System
 from trueup.pipeline.pace import lane_of_read
-from trueup.pipeline.receive import UNNAMED
+from trueup.pipeline.receive import UNNAMED, arrivals
 from trueup.pipeline.sweep import sweep_all
 from trueup.store import cursors, inbox, sweeps
-from trueup.store.inbox import Arrival, Message, Settlement
+from trueup.store.inbox import Message, Settlement
 
 NOTICES = 100
 LEASE_SECONDS = 60.0
@@ -41,7 +41,7 @@ def poll(house: House, system: System, object_name: str) -> tuple[int, bool]:
         _felt_bad(house, system, trouble)
         raise
     with house.database.transaction() as tx:
-        fresh = inbox.keep(tx, system.name, _arrivals(page.records), origin="poll", lane=lane) if page.records else []
+        fresh = inbox.keep(tx, system.name, arrivals(page.records), origin="poll", lane=lane) if page.records else []
         if cursor is None:
             cursors.trail(tx, system.name, object_name, None, 0.0)
         cursors.advance(tx, system.name, object_name, page.cursor, len(fresh))
@@ -89,7 +89,7 @@ def look_back(house: House, system: System, object_name: str) -> int:
             raise
         with house.database.transaction() as tx:
             fresh = (
-                inbox.keep(tx, system.name, _arrivals(page.records), origin="poll", lane=lane) if page.records else []
+                inbox.keep(tx, system.name, arrivals(page.records), origin="poll", lane=lane) if page.records else []
             )
             cursors.count_late(tx, system.name, object_name, len(fresh))
             cursors.felt(tx, system.name)
@@ -179,7 +179,7 @@ def _fetch(house: House, system: System, object_name: str, notices: Sequence[Mes
     lane = system.connector.manifest.reads[object_name].lane
     found = {record.external_id for record in records}
     with house.database.transaction() as tx:
-        inbox.keep(tx, system.name, _arrivals(records), origin="fetch", lane=lane)
+        inbox.keep(tx, system.name, arrivals(records), origin="fetch", lane=lane)
         inbox.settle(
             tx,
             [
@@ -225,10 +225,6 @@ def _nothing_to_fetch(house: House, notices: Sequence[Message]) -> None:
                 for notice in notices
             ],
         )
-
-
-def _arrivals(records: Sequence[Record]) -> list[Arrival]:
-    return [Arrival(r.object, r.external_id, r.stamp, r.raw, r.deleted) for r in records]
 
 
 def _felt_bad(house: House, system: System, trouble: Exception) -> None:

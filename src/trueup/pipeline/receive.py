@@ -2,10 +2,11 @@
 
 import json as jsonlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trueup.connectors.sdk.webhook import refuse
+from trueup.connectors.sdk.wire import Record
 from trueup.kernel.strict_json import read
 from trueup.pipeline.house import System
 from trueup.store.inbox import Arrival, Lane
@@ -47,17 +48,20 @@ def hear(system: System, headers: Mapping[str, str], body: bytes) -> Reception:
     wrong = refuse(scheme, system.client.connection.webhook_secret, headers, body, time.time())
     if wrong is not None:
         return Reception(401, reason=wrong)
+    said = describe(headers)
     try:
         notices = system.client.notices(read(body))
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as unread:
-        return Reception(200, (Arrival("unreadable", "", "", body),), f"{type(unread).__name__}: {unread}")
+        return Reception(
+            200, (Arrival("unreadable", "", "", body, headers=said),), f"{type(unread).__name__}: {unread}"
+        )
     if not notices:
-        return Reception(200, (Arrival(UNNAMED, "", "", body),), "names no record of an object we read")
+        return Reception(200, (Arrival(UNNAMED, "", "", body, headers=said),), "names no record of an object we read")
     stamp = headers.get((scheme.timestamp_header or "").lower(), "")
-    announced = tuple(Arrival(n.object, n.external_id, stamp, body) for n in notices if n.record is None)
+    announced = tuple(Arrival(n.object, n.external_id, stamp, body, headers=said) for n in notices if n.record is None)
     reads = system.connector.manifest.reads
     records = tuple(
-        (reads[one.object].lane, Arrival(one.object, one.external_id, one.stamp, one.raw, one.deleted))
+        (reads[one.object].lane, Arrival(one.object, one.external_id, one.stamp, one.raw, one.deleted, said))
         for n in notices
         if (one := n.record) is not None and one.object in reads
     )
@@ -68,6 +72,11 @@ def describe(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers worth keeping: never a secret."""
     kept = ("content-type", "user-agent", "webhook-id", "webhook-timestamp")
     return {name: headers[name][:200] for name in kept if name in headers}
+
+
+def arrivals(records: Sequence[Record]) -> list[Arrival]:
+    """Return records as the inbox keeps them."""
+    return [Arrival(one.object, one.external_id, one.stamp, one.raw, one.deleted) for one in records]
 
 
 def shown(body: bytes) -> str:

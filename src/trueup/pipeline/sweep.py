@@ -15,6 +15,7 @@ from trueup.connectors.sdk.wire import Record
 from trueup.kernel.errors import Refused
 from trueup.kernel.strict_json import read
 from trueup.pipeline.house import House, System
+from trueup.pipeline.receive import arrivals
 from trueup.store import cursors, inbox, sweeps
 from trueup.store.database import Tx
 from trueup.store.inbox import Arrival
@@ -165,5 +166,4 @@ def _keep(tx: Tx, system: System, object_name: str, records: Sequence[Record], o
     if not records:
         return 0
     lane = system.connector.manifest.reads[object_name].lane
-    arrivals = [Arrival(r.object, r.external_id, r.stamp, r.raw, r.deleted) for r in records]
-    return len(inbox.keep(tx, system.name, arrivals, origin=origin, lane=lane))
+    return len(inbox.keep(tx, system.name, arrivals(records), origin=origin, lane=lane))

@@ -14,10 +14,10 @@ from trueup.governance.ownership import NOBODY
 from trueup.kernel.errors import Held
 from trueup.kernel.strict_json import digest
 from trueup.pipeline.house import House
+from trueup.pipeline.receive import arrivals
 from trueup.store import deliveries, inbox, objects, tie_outs
 from trueup.store.database import Tx
 from trueup.store.deliveries import Command
-from trueup.store.inbox import Arrival
 
 BOOKED = frozenset({"posted", "part_paid", "paid", "credited", "voided", "applied", "matched"})
 """Statuses after which a document is corrected by another document, never by writing over it."""
@@ -145,8 +145,7 @@ def _do(tx: Tx, house: House, action: Action, records: list[Record]) -> dict[str
         inbox.reopen(tx, [action.message])
         return {"message": action.message}
     lane = house.systems[action.system].connector.manifest.reads[action.object].lane
-    arrivals = [Arrival(one.object, one.external_id, one.stamp, one.raw, one.deleted) for one in records]
-    numbers = inbox.keep(tx, action.system, arrivals, origin="fetch", lane=lane)
+    numbers = inbox.keep(tx, action.system, arrivals(records), origin="fetch", lane=lane)
     if not numbers:
         numbers = tie_outs.messages_of(tx, action.system, action.object, action.external_id)[:1]
         inbox.reopen(tx, numbers)

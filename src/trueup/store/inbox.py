@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trueup.store.database import Tx, array, byte_strings, json, plain_json, whole_numbers
@@ -14,13 +14,17 @@ State = Literal["applied", "superseded", "ignored", "quarantined", "waiting"]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One record or notice as it came."""
+    """One record or notice as it came.
+
+    headers  of the call it came with, those worth keeping
+    """
 
     object: str
     external_id: str
     stamp: str
     body: bytes
     deleted: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,6 @@ def keep(
     *,
     origin: Origin,
     lane: Lane,
-    headers: Mapping[str, str] | None = None,
 ) -> list[int]:
     """Keep each arrival once; return the numbers of those we did not have. A duplicate is counted, not stored."""
     once: dict[tuple[str, str, str, bytes], list[Arrival]] = {}
@@ -73,9 +76,10 @@ def keep(
         """
         insert into inbox (system, object, external_id, stamp, digest, body, deleted, duplicates, origin, lane, headers)
         select %(system)s, a.object, a.external_id, a.stamp, a.digest, a.body, a.deleted, a.times - 1, %(origin)s,
-            %(lane)s, %(headers)s
+            %(lane)s, a.headers::jsonb
         from unnest(%(objects)s::text[], %(ids)s::text[], %(stamps)s::text[], %(digests)s::bytea[], %(bodies)s::bytea[],
-                    %(deleted)s::bool[], %(times)s::int[]) as a (object, external_id, stamp, digest, body, deleted, times)
+                    %(deleted)s::bool[], %(times)s::int[], %(headers)s::text[])
+            as a (object, external_id, stamp, digest, body, deleted, times, headers)
         on conflict on constraint inbox_kept_once
         do update set duplicates = inbox.duplicates + excluded.duplicates + 1
         returning number, (xmax = 0) as fresh
@@ -84,7 +88,6 @@ def keep(
             "system": system,
             "origin": origin,
             "lane": lane,
-            "headers": json(dict(headers or {})),
             "objects": array(key[0] for key in once),
             "ids": array(key[1] for key in once),
             "stamps": array(key[2] for key in once),
@@ -92,6 +95,7 @@ def keep(
             "bodies": byte_strings(same[0].body for same in once.values()),
             "deleted": [same[0].deleted for same in once.values()],
             "times": whole_numbers(len(same) for same in once.values()),
+            "headers": array(plain_json(said) if (said := same[0].headers) else "{}" for same in once.values()),
         },
     )
     return [row["number"] for row in rows if row["fresh"]]

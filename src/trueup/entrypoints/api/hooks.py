@@ -36,7 +36,6 @@ class Call:
 
     system: str
     reception: Reception
-    headers: tuple[tuple[str, str], ...]
     size: int
 
 
@@ -136,24 +135,24 @@ def _as_unreadable(database: Database, call: Call, fault: Exception) -> Exceptio
     arrivals = tuple(Arrival("unreadable", "", "", body) for body in bodies)
     try:
         with database.transaction() as tx:
-            _keep(tx, [Call(call.system, Reception(200, arrivals), (), call.size)])
+            _keep(tx, [Call(call.system, Reception(200, arrivals), call.size)])
     except Exception as again:
         return again
     return None
 
 
 def _keep(tx: Tx, calls: Iterable[Call]) -> None:
-    together: dict[tuple[str, Lane, tuple[tuple[str, str], ...]], list[Arrival]] = {}
+    together: dict[tuple[str, Lane], list[Arrival]] = {}
     for call in calls:
         if call.reception.status == 200:
             for lane, arrival in call.reception.records:
-                together.setdefault((call.system, lane, ()), []).append(arrival)
+                together.setdefault((call.system, lane), []).append(arrival)
             if call.reception.arrivals:
-                together.setdefault((call.system, "notice", call.headers), []).extend(call.reception.arrivals)
+                together.setdefault((call.system, "notice"), []).extend(call.reception.arrivals)
         else:
             inbox.refuse_call(tx, call.system, call.reception.reason, call.size)
-    for (system, lane, headers), arrivals in sorted(together.items(), key=lambda item: item[0]):
-        inbox.keep(tx, system, arrivals, origin="webhook", lane=lane, headers=dict(headers))
+    for (system, lane), arrivals in sorted(together.items(), key=lambda item: item[0]):
+        inbox.keep(tx, system, arrivals, origin="webhook", lane=lane)
 
 
 def receiver(house: House, keeper: Keeper) -> Callable[[Request], Awaitable[Response]]:
@@ -171,7 +170,7 @@ def receiver(house: House, keeper: Keeper) -> Callable[[Request], Awaitable[Resp
             reception = await asyncio.to_thread(_hear, system, headers, body)
         else:
             reception = _hear(system, headers, body)
-        call = Call(system.name, reception, tuple(sorted(describe(headers).items())), len(body))
+        call = Call(system.name, reception, len(body))
         if reception.status == 200:
             await keeper.keep(call)
             return Response(b'{"received":true}', media_type="application/json")
@@ -189,14 +188,16 @@ def _hear(system: System, headers: dict[str, str], body: bytes) -> Reception:
     reception = hear(system, headers, body)
     everything = (*reception.arrivals, *(arrival for _, arrival in reception.records))
     if reception.status == 200 and not everything:
-        return Reception(200, (Arrival("unnamed", "", "", body),))
+        return Reception(200, (Arrival("unnamed", "", "", body, headers=describe(headers)),))
     if all(
         isinstance(name, str) and len(name) <= LONGEST_NAME
         for arrival in everything
         for name in (arrival.object, arrival.external_id, arrival.stamp)
     ):
         return reception
-    return Reception(200, (Arrival("unreadable", "", "", body),), "names that are no text or too long")
+    return Reception(
+        200, (Arrival("unreadable", "", "", body, headers=describe(headers)),), "names that are no text or too long"
+    )
 
 
 def flat(request: Request) -> dict[str, str]:
