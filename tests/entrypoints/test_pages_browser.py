@@ -20,7 +20,7 @@ ARGUMENTS = [
 ]  # fmt: skip
 PATHS = (
     "/work", "/flows", "/billing", "/projects", "/projects/X01-DE01", "/compare", "/executive", "/metrics", "/quarantine", "/einvoices",
-    "/events",
+    "/events", "/issues", "/plans", "/intake", "/close", "/labour",
     "/trace?id=X0", "/invoices/X01-DE01-2026-08", "/messages/1", "/sign-in",
 )  # fmt: skip
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
@@ -74,6 +74,24 @@ def test_no_page_scrolls_sideways_on_a_phone_or_makes_the_browser_complain(open_
         page = open_page(path, width=360, scheme=scheme)
         over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert over == 0, path
+
+
+def test_the_bar_is_one_line_and_the_rest_is_behind_more(open_page):
+    page = open_page("/work")
+    links = page.locator("nav .nav > li")
+    tops = {box["y"] for one in links.all() if (box := one.bounding_box())}
+    assert len(tops) == 1, "the bar breaks into several lines"
+    page.click(".more summary")
+    page.keyboard.press("Escape")
+    assert not page.locator(".more ul").is_visible()
+    page.click(".more summary")
+    page.click(".more a:has-text('Plans')")
+    page.wait_for_url("**/plans")
+    assert page.get_attribute(".more summary", "aria-current") == "true"
+    narrow = open_page("/plans", width=360)
+    narrow.click(".more summary")
+    over = narrow.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert over == 0
 
 
 def test_a_reason_filters_in_place_and_keeps_an_address(open_page, base):

@@ -18,6 +18,6 @@ def intake_page(desk: Work, hours: Annotated[int, Query(ge=1, le=744)] = 24) -> 
     with desk.reading() as tx:
         found = conservation(tx, hours=hours)
         return show(
-            desk, tx, "intake.html", here="quarantine", title="Intake", cli=f"trueup intake check --hours {hours}",
+            desk, tx, "intake.html", here="intake", title="Intake", cli=f"trueup intake check --hours {hours}",
             found=found, hours=hours,
         )  # fmt: skip

@@ -94,7 +94,7 @@ def plans_page(desk: Work) -> Response:
     """List plans, the newest first."""
     with desk.reading() as tx:
         rows = [desk_of.priced(row, desk.can("money:read")) for row in kept.listed(tx)]
-        return show(desk, tx, "plans.html", here="issues", title="Plans", cli="trueup plan show NUMBER", rows=rows)
+        return show(desk, tx, "plans.html", here="plans", title="Plans", cli="trueup plan show NUMBER", rows=rows)
 
 
 @router.post("/plans", dependencies=[Depends(own_form)])
@@ -129,7 +129,7 @@ def plan_page(desk: Work, number: int, refused: Sentence = "") -> Response:
             raise HTTPException(404, str(no)) from no
         it = desk_of.plan_seen(found, cost=desk.can("cost:read"), money=desk.can("money:read"))
         return show(
-            desk, tx, "plan.html", here="issues", title=f"Plan {number}", cli=f"trueup plan show {number}", it=it,
+            desk, tx, "plan.html", here="plans", title=f"Plan {number}", cli=f"trueup plan show {number}", it=it,
             refused=refused, own=it["proposed_by"] == desk.visitor.name,
         )  # fmt: skip
 

@@ -28,7 +28,12 @@
     "?": () => { const help = document.querySelector("#keys"); if (help) help.open = !help.open; },
   };
 
+  const closeMenu = (except) => document.querySelectorAll(".more details[open]").forEach((menu) => {
+    if (!menu.contains(except)) menu.open = false;
+  });
+
   document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") closeMenu(null);
     if (event.ctrlKey || event.metaKey || event.altKey) {
       if (event.key === "k" && !event.altKey) { event.preventDefault(); keys["/"](); }
       return;
@@ -39,6 +44,7 @@
   });
 
   document.addEventListener("click", (event) => {
+    closeMenu(event.target);
     const copy = event.target.closest("[data-copy]");
     if (copy) {
       navigator.clipboard?.writeText(copy.dataset.copy);
