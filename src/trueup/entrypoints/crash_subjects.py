@@ -132,6 +132,8 @@ class Api:
     def __init__(self, url: str) -> None:
         self.house = houses.build(Database(url, size=2), {})
         self.application = app.create(self.house)
+        # A server builds its routes and middleware at its first request; here that is before the fork, once.
+        asyncio.run(ask(self.application, "GET", "/healthz", {"host": "127.0.0.1"}, b""))
         gc.freeze()
 
     def open(self) -> None:
@@ -254,19 +256,19 @@ class FiledVendor(Vendor):
 # --- the enumeration -------------------------------------------------------------------------------------------------
 
 
-def enumerated(handler: str, url: str, folder: Path, *, every: int = 1, most: int = 0) -> Enumeration:
+def enumerated(handler: str, url: str, folder: Path, *, each_time: bool = False, most: int = 0) -> Enumeration:
     """Kill one handler at its lines, recover after each death, and judge by the journals.
 
     url     an empty database, or one that earlier enumerations have used
     folder  where the target's journal is kept
-    every, most  a sample, as in `crash.enumerate_points`
+    each_time, most  as in `crash.enumerate_points`
     """
     clock.prepare(url)
     template = Template([sys.executable, "-m", "trueup.entrypoints.crash_child", handler, url, str(folder)])
     judge = JUDGES[handler.partition("_")[0]](url, folder, handler)
     try:
         found = crash.enumerate_points(
-            handler, template, before=judge.before, after=judge.after, every=every, most=most
+            handler, template, before=judge.before, after=judge.after, each_time=each_time, most=most
         )
         found.problems += judge.end(found)
         return found
@@ -315,7 +317,7 @@ class OfWebhooks(Judge):
         system = self.house.systems["people"]
         for name in self.names:
             body = body_of(name)
-            call = hooks.Call("people", hear(system, headers_of(system, body), body), (), len(body))
+            call = hooks.Call("people", hear(system, headers_of(system, body), body), len(body))
             problems += [
                 f"{name} was refused the second time: {fault}"
                 for fault in hooks.write(self.house.database, [call])

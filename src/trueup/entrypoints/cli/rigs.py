@@ -175,7 +175,10 @@ def _sim(figures: dict[str, Any]) -> None:
 
 def crash(
     handler: Annotated[str, typer.Option(help="One handler; all of them when not given.")] = "",
-    every: Annotated[int, typer.Option(min=1, help="Take only each so-and-so-many-th line.")] = 1,
+    each_time: Annotated[
+        bool, typer.Option("--each-time", help="At each line each time it runs, not the first and the last time alone.")
+    ] = False,
+    most: Annotated[int, typer.Option(min=0, help="Take about so many points of each handler; 0 takes all.")] = 0,
     url: Url = "",
     record: Record = None,
     as_json: Json = False,
@@ -190,13 +193,15 @@ def crash(
             leave(USAGE, f"no handler named {handler}; there are {', '.join(crash_subjects.HANDLERS)}", as_json)
         found = []
         for name in [handler] if handler else crash_subjects.HANDLERS:
-            one = crash_subjects.enumerated(name, place, folder, every=every)
+            one = crash_subjects.enumerated(name, place, folder, each_time=each_time, most=most)
             say(
-                f"{name}: killed at {one.points} of {one.lines} lines in {one.seconds:.0f} s, {len(one.problems)} problems"
+                f"{name}: killed {one.points:,} times at {len(one.died_at):,} of {one.places:,} lines in {one.seconds:.0f} s, "
+                f"{len(one.problems)} problems"
             )
             found.append(
                 {
-                    "handler": name, "lines": one.lines, "points": one.points, "acknowledged": len(one.acknowledged),
+                    "handler": name, "ran": one.lines, "lines": one.places, "died_at": len(one.died_at),
+                    "points": one.points, "acknowledged": len(one.acknowledged),
                     "problems": one.problems[:50], "failures": len(one.problems), "seconds": round(one.seconds, 1),
                 }
             )  # fmt: skip
@@ -214,8 +219,8 @@ def crash(
 
 
 def _crash(figures: dict[str, Any]) -> None:
-    columns = ["handler", "#lines", "#killed at", "#acknowledged", "#problems", "#seconds"]
-    names = ("handler", "lines", "points", "acknowledged", "failures", "seconds")
+    columns = ["handler", "#lines of code", "#killed at", "#kills", "#acknowledged", "#problems", "#seconds"]
+    names = ("handler", "lines", "died_at", "points", "acknowledged", "failures", "seconds")
     table(
         f"Crash points at {figures['commit']}", columns, [[one[name] for name in names] for one in figures["handlers"]]
     )

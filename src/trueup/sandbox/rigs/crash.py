@@ -1,7 +1,8 @@
 """SIGKILL at every line: a warm process is forked for each trial, and the child ends at the line we name.
 
-The child counts the lines it runs in the hub's code and in the database driver, and kills itself at one of them. What
-it acknowledges goes into a pipe first: bytes in a pipe outlive the writer. Python 3.12 and later count by
+The child counts the lines it runs in the hub's code and in the database driver, and kills itself at one of them: at each
+line of code the first and the last time it runs (a loop's turns in between differ in nothing that outlives the process),
+or each time. What it acknowledges goes into a pipe first: bytes in a pipe outlive the writer. Python 3.12 and later count by
 `sys.monitoring`, 3.11 by `sys.settrace`.
 """
 
@@ -38,10 +39,12 @@ class Lines:
     """Counts lines, and ends the process at one of them.
 
     point  which line is the last; 0 ends nothing
+    times  for each line of code, as file and number, when it ran first and last; counted only when nothing is ended
     """
 
     def __init__(self, point: int) -> None:
         self.count = 0
+        self.times: dict[tuple[str, int], tuple[int, int]] = {}
         self._point = point
         self._known: dict[str, bool] = {}
 
@@ -69,22 +72,26 @@ class Lines:
             self._known[file] = any(part in file for part in COUNTED) and not file.endswith(NOT_COUNTED)
         return self._known[file]
 
-    def _one(self) -> None:
+    def _one(self, file: str, line: int) -> None:
         self.count += 1
         if self.count == self._point:
+            _say(f"at {file}:{line}")
             os.kill(os.getpid(), signal.SIGKILL)
+        if not self._point:
+            place = (file, line)
+            self.times[place] = (self.times.get(place, (self.count, 0))[0], self.count)
 
     def _line(self, code: Any, line: int) -> Any:
         if not self._wanted(code.co_filename):
             return MONITORING.DISABLE
-        self._one()
+        self._one(code.co_filename, line)
         return None
 
     def _trace(self, frame: Any, event: str, _: Any) -> Any:
         if not self._wanted(frame.f_code.co_filename):
             return None
         if event == "line":
-            self._one()
+            self._one(frame.f_code.co_filename, frame.f_lineno)
         return self._trace
 
 
@@ -112,7 +119,8 @@ def _trial(subject: Subject, point: int, name: str) -> None:
         lines.begin()
         subject.act(name, lambda word: _say(f"ack {word}"))
         lines.end()
-        _say(f"lines {lines.count}")
+        ends = sorted({count for times in lines.times.values() for count in times})
+        _say(f"lines {lines.count} {len(lines.times)} {' '.join(map(str, ends))}")
         code = 0
     except BaseException as fault:
         _say(f"fault {type(fault).__name__}: {str(fault)[:300]}".replace("\n", " "))
@@ -128,12 +136,18 @@ def _say(text: str) -> None:
 class Trial:
     """How one child ended.
 
-    lines  how many it ran, when it was not killed
+    at      the line of code it was killed at
+    lines   how many it ran, when it was not killed
+    places  how many lines of code they were
+    ends    when each of these ran first and last
     """
 
     acknowledged: list[str] = field(default_factory=list)
     killed: bool = False
+    at: str = ""
     lines: int = 0
+    places: int = 0
+    ends: list[int] = field(default_factory=list)
     fault: str = ""
 
 
@@ -160,8 +174,10 @@ class Template:
             word, _, rest = line.strip().partition(" ")
             if word == "ack":
                 found.acknowledged.append(rest)
+            elif word == "at":
+                found.at = rest
             elif word == "lines":
-                found.lines = int(rest)
+                found.lines, found.places, *found.ends = map(int, rest.split())
             elif word == "fault":
                 found.fault = rest
             elif word == "end":
@@ -189,13 +205,17 @@ class Template:
 class Enumeration:
     """What an enumeration found.
 
-    lines    lines of an undisturbed run: as many crash points as there are
+    lines    lines of an undisturbed run, each time one runs
+    places   lines of code they are
     points   trials in which the child died
+    died_at  lines of code it died at
     """
 
     handler: str
     lines: int = 0
+    places: int = 0
     points: int = 0
+    died_at: set[str] = field(default_factory=set)
     acknowledged: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -207,15 +227,15 @@ def enumerate_points(
     *,
     before: Callable[[str], None],
     after: Callable[[str, Trial], Iterable[str]],
-    every: int = 1,
+    each_time: bool = False,
     most: int = 0,
 ) -> Enumeration:
     """Kill at every line, one after another.
 
-    before   prepares a trial
-    after    recovers from it, and says what is wrong
-    every    take only each so-and-so-many-th line
-    most     take about so many lines, evenly spread; 0 takes them all
+    before     prepares a trial
+    after      recovers from it, and says what is wrong
+    each_time  at each line each time it runs, not the first and the last time alone
+    most       take about so many points, evenly spread; 0 takes them all
     """
     began = time.monotonic()
     found = Enumeration(handler)
@@ -228,8 +248,13 @@ def enumerate_points(
         found.problems += [f"killed at line {point}: {wrong}" for wrong in after(name, trial)]
         return trial
 
-    found.lines = max(one(0, f"{handler}-warm-{number}").lines for number in range(2))
-    for point in range(1, found.lines + 1, max(every, -(-found.lines // most) if most else 1)):
-        found.points += one(point, f"{handler}-{point}").killed
+    _, calm = one(0, f"{handler}-warm-0"), one(0, f"{handler}-warm-1")  # the first warms the database up
+    found.lines, found.places = calm.lines, calm.places
+    points = range(1, calm.lines + 1) if each_time else calm.ends
+    for point in points[:: -(-len(points) // most) if most else 1]:
+        trial = one(point, f"{handler}-{point}")
+        found.points += trial.killed
+        found.died_at.add(trial.at)
+    found.died_at.discard("")
     found.seconds = time.monotonic() - began
     return found

@@ -23,7 +23,7 @@ class Promise:
     proofs: Sequence[tuple[str, str]]
 
 
-CRASH = "SIGKILL at {points:,} of {lines:,} lines of the {handler} handler"
+CRASH = "SIGKILL at {died_at:,} of {lines:,} lines of code of {handler}, {points:,} times"
 SIM = "simulation: {seeds:,} seeds, {simulated_hours:,} hours, {acts:,} acts"
 RIG = "real processes for {minutes} minutes: {stages} stages of a firm's months, {struck} kills and stops, {acknowledged:,} acknowledged calls"
 PROMISES: Sequence[Promise] = (
@@ -99,7 +99,7 @@ def page(results: Results) -> str:
         "| command | what it does |",
         "| --- | --- |",
         "| `trueup sim --seeds 3000` | simulated runs under a clock we turn; one seed is one run, exactly |",
-        "| `trueup crash` | SIGKILL at every line of every acknowledging handler and of the delivery step |",
+        "| `trueup crash` | SIGKILL at every line of every acknowledging handler and of the delivery step, the first and the last time it runs |",
         "| `trueup killdb` | the database's first process killed under six writers |",
         "| `trueup readers` | writers that commit out of order, and a reader behind them |",
         "| `trueup rig --minutes 20` | real processes, a bad network, workers and database killed and stopped |",

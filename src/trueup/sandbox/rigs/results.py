@@ -18,7 +18,7 @@ def commit() -> str:
             ["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True
         )
         changed = subprocess.run(
-            ["git", "status", "--porcelain", "--", "src"], cwd=here, capture_output=True, text=True, check=True
+            ["git", "status", "--porcelain", "--", ":/src"], cwd=here, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return f"version {__version__}"
