@@ -95,10 +95,10 @@ def test_every_route_wants_its_scope(api, path, scope):
         ("/v1/processes/billing-runs", "process:run"),
         ("/v1/processes/month-ends", "process:run"),
         ("/v1/processes/reconciliations", "process:run"),
-        ("/v1/processes/replays", "process:run"),
         ("/v1/holds/1/release", "ops:act"),
-        ("/v1/deliveries/a/b/resend", "ops:act"),
-        ("/v1/messages/1/retry", "ops:act"),
+        ("/v1/plans", "ops:act"),
+        ("/v1/plans/1/apply", "ops:act"),
+        ("/v1/plans/1/cancel", "ops:act"),
     ],
 )
 def test_every_command_wants_its_scope(api, path, scope):

@@ -198,37 +198,25 @@ def state_of(house, number):
         return tx.value("select state from inbox where number = %s", (number,))
 
 
-def test_a_quarantined_message_is_judged_again(boss, house, message):
-    assert boss.post(f"/v1/messages/{message}/retry", {}).json() == {"count": 1}
-    assert state_of(house, message) == "pending"
-    again = boss.post(f"/v1/messages/{message}/retry", {})
-    assert (again.status, again.json()["code"]) == (409, "conflict")
-    assert boss.post("/v1/messages/999999999/retry", {}).status == 404
-    assert boss.post(f"/v1/messages/{2**63}/retry", {}).status == 422
-    assert boss.post("/v1/messages/0/retry", {}).status == 422
-    assert boss.post("/v1/messages/x/retry", {}).status == 422
-
-
 def test_a_message_is_shown_as_it_came(boss, message):
     found = boss.get(f"/v1/messages/{message}").json()
     assert (found["raw"]["text"], found["raw"]["intact"]) == ("{}", True)
     assert boss.get("/v1/messages/999999999").status == 404
 
 
-def test_a_replay_is_shown_before_it_is_done(boss, house, message):
-    shown = boss.post("/v1/processes/replays", {"messages": [message], "dry_run": True})
-    assert shown.status == 200
-    assert [one["number"] for one in shown.json()["messages"]] == [message]
+def test_a_replay_is_planned_and_nothing_is_done(boss, house, message):
+    asked = {"verb": "replay", "records": [str(message)], "reason": "the mapping is mended"}
+    plan = boss.post("/v1/plans", asked).json()
+    assert [(one["record"], one["does"]) for one in plan["items"]] == [(str(message), "blocked")]
     assert state_of(house, message) == "quarantined"
-    unknown = boss.post("/v1/processes/replays", {"messages": [message, 999999999]})
-    assert [one["pointer"] for one in unknown.json()["errors"]] == ["/messages/1"]
-    assert boss.post("/v1/processes/replays", {"messages": [message, message]}).json() == {"count": 1}
-    assert state_of(house, message) == "pending"
+    unknown = boss.post("/v1/plans", {**asked, "records": [str(message), "999999999"]})
+    assert (unknown.status, b"no message 999999999" in unknown.body) == (422, True)
 
 
-@pytest.mark.parametrize("numbers", [[], "all", [True], ["1"], [1.5], [0], [2**70], list(range(5001))])
-def test_a_replay_of_nonsense_is_refused(boss, numbers):
-    assert boss.post("/v1/processes/replays", {"messages": numbers}).status in (400, 422)
+@pytest.mark.parametrize("records", ["all", [True], [1], [None], ["1"] * 5001])
+def test_a_plan_of_nonsense_is_refused(boss, records):
+    asked = {"verb": "replay", "records": records, "reason": "the mapping is mended"}
+    assert boss.post("/v1/plans", asked).status in (400, 422)
 
 
 def test_a_hold_is_released_in_a_name_with_a_reason(boss, house):
@@ -250,18 +238,19 @@ def test_a_hold_is_released_in_a_name_with_a_reason(boss, house):
     assert event["data"] == {"code": "MANUAL", "reason": "agreed with the client"}
 
 
-def test_a_refused_delivery_is_sent_again_under_its_own_key(boss, house):
+def test_a_plan_is_applied_by_a_worker_and_can_be_followed(boss, running, house):
     key = "netsuite/invoice/inv_x/create"
     with house.database.transaction() as tx:
         deliveries.ask(tx, [Command(key, "nowhere", "invoice", "inv_x", "invoice", "create", "A")])
-    path = f"/v1/deliveries/{key}/resend"
-    assert boss.post(path, {}).json()["code"] == "conflict"
-    with house.database.transaction() as tx:
         tx.run("update deliveries set state = 'rejected' where key = %s", (key,))
-    assert boss.post(path, {}).json() == {"count": 1}
+    plan = boss.post("/v1/plans", {"verb": "retry", "records": [key], "reason": "October is open again"}).json()
+    assert plan["counts"] == {"create": 1}
+    begun = boss.post(f"/v1/plans/{plan['number']}/apply", {"digest": plan["digest"]})
+    assert begun.status == 202
+    done = wait_for(lambda: boss.get(begun.headers["location"]).json(), lambda found: found["state"] != "applying")
+    assert (done["state"], done["done"]) == ("applied", 1)
     with house.database.transaction() as tx:
         assert tx.value("select state from deliveries where key = %s", (key,)) == "due"
-    assert boss.post("/v1/deliveries/no/such/key/resend", {}).status == 404
 
 
 def test_a_reconciliation_asks_the_systems_and_can_be_followed(boss, firm, house):

@@ -4,6 +4,7 @@ import pytest
 from wire import Api
 
 import small_firm
+from trueup.processes import plans
 from trueup.store import access, deliveries
 from trueup.store.deliveries import Command, Result
 
@@ -78,7 +79,7 @@ def test_a_cause_is_listed_read_and_given_to_somebody(people, reader):
     assert ana.get("/v1/issues/000000000000").status == 422
 
 
-def test_a_plan_is_made_and_applied_by_another(people, reader):
+def test_a_plan_is_made_and_applied_by_another(people, reader, house):
     ana, bo, _ = people
     issue = closed(ana)["issue"]
     assert reader("GET", f"/issues/{issue}").status == 200
@@ -91,8 +92,14 @@ def test_a_plan_is_made_and_applied_by_another(people, reader):
     plan = ana.get(f"/v1/plans/{number}").json()
     assert (plan["counts"], plan["acts_on"], plan["two_people"]) == ({"create": 2}, 2, True)
     assert bo.post(f"/v1/plans/{number}/apply", {"digest": "0" * 64}).status == 422
-    done = bo.post(f"/v1/plans/{number}/apply", {"digest": plan["digest"]})
-    assert (done.status, done.json()["state"], done.json()["done"]) == (200, "applied", 2)
+    begun = bo.post(f"/v1/plans/{number}/apply", {"digest": plan["digest"]})
+    assert (begun.status, begun.json()["state"], begun.headers["location"]) == (202, "applying", f"/v1/plans/{number}")
+    assert b"No worker lives" in reader("GET", f"/plans/{number}").body
+    assert bo.post(f"/v1/plans/{number}/apply", {"digest": plan["digest"]}).status == 202, "twice is once"
+    while plans.next_batch(house, number):
+        pass
+    plans.finish(house, number)
+    assert bo.post(f"/v1/plans/{number}/cancel", {"reason": "too late for that"}).status == 422
     assert bo.post(f"/v1/plans/{number}/apply", {"digest": plan["digest"]}).status == 422
     second = ana.post("/v1/plans", {"verb": "retry", "issue": issue, "reason": "July is open again"}).json()
     assert (second["counts"], second["acts_on"]) == ({"no_op": 2}, 0)

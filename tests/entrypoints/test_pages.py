@@ -290,7 +290,7 @@ def test_a_form_of_another_site_does_nothing(ana, house, headers):
 
 def test_a_form_from_our_own_origin_is_taken_from_a_browser_without_fetch_metadata(ana, base):
     headers = {"Cookie": f"trueup_token={ana.token}", "Origin": base, "Content-Type": OURS["Content-Type"]}
-    assert call(base, "POST", "/messages/retry", b"numbers=999999999", headers).status == 303
+    assert call(base, "POST", "/plans", b"verb=replay&reason=look+again&records=999999999", headers).status == 303
 
 
 def test_acting_needs_the_scope(visit):
@@ -308,21 +308,24 @@ def test_a_release_without_items_or_reason_says_what_is_missing(ana, fields):
     assert "Nothing was done" in answer.body.decode()
 
 
-def test_a_bad_record_goes_back_into_the_queue(ana, house):
+@pytest.mark.parametrize(
+    ("verb", "found"),
+    [
+        ("replay", "select number::text from inbox where state = 'quarantined'"),
+        ("retry", "select key from deliveries where state = 'rejected'"),
+    ],
+)
+def test_what_failed_is_planned_from_the_quarantine_and_nothing_is_done_yet(ana, house, verb, found):
     with house.database.transaction() as tx:
-        number = tx.value("select number from inbox where state = 'quarantined'")
-    assert ana.post("/messages/retry", {"numbers": number, "back": "/quarantine"}).status == 303
+        record = tx.value(found)
+    fields = {"verb": verb, "records": record, "reason": "the cause is gone", "back": "/quarantine"}
+    page = ana(ana.post("/plans", fields).headers["location"]).body.decode()
+    assert record in page
     with house.database.transaction() as tx:
-        assert tx.value("select state from inbox where number = %s", (number,)) == "pending"
-
-
-def test_a_refused_write_is_sent_again_under_its_own_key(ana, house):
-    with house.database.transaction() as tx:
-        key = tx.value("select key from deliveries where state = 'rejected'")
-    answer = ana.post("/deliveries/resend", {"keys": key})
-    assert answer.headers["location"] == "/quarantine?done=resent&count=1"
-    with house.database.transaction() as tx:
-        assert tx.value("select state from deliveries where key = %s", (key,)) == "due"
+        assert tx.value(found) == record
+    refused = ana.post("/plans", {**fields, "records": "999999999"}).headers["location"]
+    assert refused.startswith("/quarantine?refused=there+is+no+")
+    assert "there is no" in ana(refused).body.decode()
 
 
 def test_static_files_are_ours_or_vendored_as_noted(base):

@@ -165,6 +165,22 @@ def test_a_document_is_fetched_and_judged_without_scripts(open_page, tmp_path):
     assert page.locator("#findings tbody tr").count() == 1
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_refused_write_is_planned_looked_at_and_applied(open_page, house, scripts):
+    page = open_page("/quarantine", scripts=scripts)
+    page.check("#deliveries tbody input[type=checkbox]")
+    page.fill("#writes-why", "the ERP takes it now")
+    page.click("#deliveries button.primary")
+    page.wait_for_url("**/plans/*")
+    assert page.locator("#items tbody tr").count() == 1
+    assert "Does exactly this" in page.inner_text("#plan")
+    page.click("button:has-text('Apply')")
+    page.wait_for_selector("text=No worker lives")
+    page.fill("#why", "looked at it again")
+    page.click("button:has-text('Stop it')")
+    page.wait_for_selector("text=Stopped after 0 of 1 records: Ana M: looked at it again")
+
+
 def test_an_explained_invoice_prints_clean(open_page, tmp_path):
     """No navigation on paper, every line with its charges, pages numbered and whole: nothing is cut off at the side."""
     page = open_page("/invoices/X01-DE01-2026-08", width=700)

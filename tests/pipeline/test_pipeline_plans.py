@@ -108,6 +108,15 @@ def test_everything_received_is_somewhere(house):
         assert row["failing"] == 4
 
 
+def apply(house, number, **more):
+    """Let a plan's process do its steps, as a worker would."""
+    plans.start(house, number, **more)
+    while plans.next_batch(house, str(number)):
+        pass
+    plans.finish(house, str(number))
+    return do(house, plans.look, number)
+
+
 def test_a_plan_says_what_it_does_and_a_second_one_is_empty(house):
     deals(house, 5)
     issue = listed(house)[0]["issue"]
@@ -119,7 +128,7 @@ def test_a_plan_says_what_it_does_and_a_second_one_is_empty(house):
     assert plan["counts"] == {"create": 5}
     assert held(house, CONTRACT) is None, "planning does nothing"
     assert {d["field"] for d in plan["items"][0]["differences"]} >= {"code", "status"}
-    done = plans.apply(house, plan["number"], by="Li", digest=plan["digest"])
+    done = apply(house, plan["number"], by="Li", digest=plan["digest"])
     assert (done["state"], done["done"]) == ("applied", 5)
     assert held(house, CONTRACT).body["status"] == "signed"
     assert listed(house) == []
@@ -128,7 +137,7 @@ def test_a_plan_says_what_it_does_and_a_second_one_is_empty(house):
     assert second["counts"] == {"no_op": 5}
     assert second["acts_on"] == 0
     before = rows(house, "select count(*) as n from changes")
-    assert plans.apply(house, second["number"], by="Li")["state"] == "applied"
+    assert apply(house, second["number"], by="Li")["state"] == "applied"
     assert rows(house, "select count(*) as n from changes") == before
 
 
@@ -138,7 +147,7 @@ def test_applying_stops_at_the_first_difference_with_nothing_of_its_batch_done(h
     mend(house)
     plan = plans.propose(house, "replay", Choice(issue=issue), by="Li", reason="the table knows it now")
     take(house, "Deal", {**DEAL, "id": "D1", "code": "D01", "name": "Changed", "at": "2026-08-02T11:00:00Z"})
-    done = plans.apply(house, plan["number"], by="Li")
+    done = apply(house, plan["number"], by="Li")
     assert done["state"] == "stopped"
     assert str(number) in done["stopped_by"]
     assert done["done"] == 0
@@ -153,8 +162,33 @@ def test_a_plan_goes_on_where_it_was_cut_off(house, monkeypatch):
     with house.database.transaction() as tx:
         plans.kept.begin(tx, plan["number"], "Li")
     assert plans._batch(house, plan["number"])
-    done = plans.apply(house, plan["number"], by="Li")
+    done = apply(house, plan["number"], by="Li")
     assert (done["state"], done["done"]) == ("applied", 5)
+
+
+def test_a_plan_that_is_stopped_keeps_what_is_done_and_does_nothing_more(house, monkeypatch):
+    deals(house, 5)
+    mend(house)
+    plan = plans.propose(house, "replay", Choice(system="sales", object="Deal"), by="Li", reason="all deals again")
+    with pytest.raises(Refused, match="not being applied"):
+        plans.cancel(house, plan["number"], by="Ana", reason="not today")
+    monkeypatch.setattr(plans, "BATCH", 2)
+    plans.start(house, plan["number"], by="Li")
+    assert plans.next_batch(house, str(plan["number"]))
+    stopped = plans.cancel(house, plan["number"], by="Ana", reason="not today")
+    assert (stopped["state"], stopped["stopped_by"], stopped["done"]) == ("stopped", "Ana: not today", 2)
+    assert not plans.next_batch(house, str(plan["number"]))
+    assert do(house, plans.look, plan["number"])["done"] == 2
+    with pytest.raises(Refused, match="stopped already"):
+        plans.start(house, plan["number"], by="Li")
+
+
+def test_a_record_that_is_not_there_is_named(house):
+    (number,) = deals(house, 1)
+    with pytest.raises(Refused, match="no message 999999999"):
+        plans.propose(house, "replay", Choice(records=(str(number), "999999999")), by="Li", reason="both of them")
+    with pytest.raises(Refused, match="no write no/such/key"):
+        plans.propose(house, "retry", Choice(records=("no/such/key",)), by="Li", reason="this one")
 
 
 def test_an_expired_or_another_plan_is_refused(house):
@@ -162,10 +196,10 @@ def test_an_expired_or_another_plan_is_refused(house):
     mend(house)
     plan = plans.propose(house, "replay", Choice(system="sales"), by="Li", reason="again", minutes=0)
     with pytest.raises(Refused, match="expired"):
-        plans.apply(house, plan["number"], by="Li")
+        apply(house, plan["number"], by="Li")
     plan = plans.propose(house, "replay", Choice(system="sales"), by="Li", reason="again")
     with pytest.raises(Refused, match="look again"):
-        plans.apply(house, plan["number"], by="Li", digest="0" * 64)
+        apply(house, plan["number"], by="Li", digest="0" * 64)
     with pytest.raises(Refused, match="choose"):
         plans.propose(house, "replay", Choice(), by="Li", reason="everything")
 
@@ -181,8 +215,8 @@ def test_a_refused_write_is_sent_again_under_its_key_and_money_wants_a_second_pe
     assert plan["two_people"]
     assert plan["seconds"] == pytest.approx(1.5)
     with pytest.raises(Held, match="somebody other"):
-        plans.apply(house, plan["number"], by="Li")
-    assert plans.apply(house, plan["number"], by="Ana")["state"] == "applied"
+        apply(house, plan["number"], by="Li")
+    assert apply(house, plan["number"], by="Ana")["state"] == "applied"
     again = plans.propose(house, "retry", Choice(issue=issue["issue"]), by="Li", reason="once more")
     assert again["counts"] == {"no_op": 3}
     settle(house, "confirmed")
@@ -205,7 +239,7 @@ def test_a_cause_that_comes_back_after_it_was_resolved_is_regressed(house):
         do(house, issues.resolve, [issue["issue"]], by="Li", reason="it is gone")
     old = house.inward["sales", "Deal"]
     mend(house)
-    plans.apply(
+    apply(
         house, plans.propose(house, "replay", Choice(issue=issue["issue"]), by="Li", reason="mended")["number"], by="Li"
     )
     assert message(house, numbers[0])["state"] == "applied"

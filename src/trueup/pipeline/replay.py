@@ -1,14 +1,17 @@
-"""Run kept messages again, with today's mappings; first show what it would change."""
+"""Judge kept messages again, with today's mappings: for a trial that is taken back, or for good."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
+from trueup.kernel.money import to_units
 from trueup.kernel.strict_json import write
 from trueup.pipeline.house import House
 from trueup.pipeline.ingest import BATCH, ingest_batch
-from trueup.store import inbox
+from trueup.store import ledger, objects
 from trueup.store.database import Tx
 from trueup.store.inbox import Message
 from trueup.store.plans import Does, Item
@@ -20,67 +23,40 @@ class _Shown(Exception):
     """Ends the trial transaction: nothing of it stays."""
 
 
-def plan(house: House, numbers: Sequence[int]) -> dict[str, Any]:
-    """Say what a replay would do, and do nothing: what each message would become, which fields would change.
-
-    Returns   messages (number, state, reason), changes (object, decisions), creates, updates, no_ops
-    """
-    silent = replace(house, reactions=[])
-    shown: dict[str, Any] = {}
-    try:
-        with house.database.transaction() as tx:
-            last = tx.value("select coalesce(max(number), 0) from changes")
-            rows = tx.rows(
-                """
-                select number, system, object, external_id, stamp, body, deleted, attempts from inbox
-                where number = any(%s) and lane <> 'notice' order by number for update
-                """,
-                (list(numbers),),
-            )
-            ingest_batch(tx, silent, [Message(**row) for row in rows])
-            after = tx.rows(
-                "select number, state, reason, gid from inbox where number = any(%s) order by number", (list(numbers),)
-            )
-            decided = tx.rows(
-                "select gid, kind, version, decisions from changes where number > %s order by number", (last,)
-            )
-            accepted = [row for row in decided if any(d["verdict"] == "accept" for d in row["decisions"])]
-            shown = {
-                "messages": after,
-                "changes": accepted,
-                "creates": sum(1 for row in accepted if row["version"] == 1),
-                "updates": sum(1 for row in accepted if row["version"] > 1),
-                "no_ops": len(rows) - len({row["gid"] for row in accepted}),
-            }
-            raise _Shown
-    except _Shown:
-        return shown
-
-
-def apply(house: House, numbers: Sequence[int]) -> int:
-    """Put the messages back into the queue; what is confirmed already has its key and is not done again."""
-    with house.database.transaction() as tx:
-        return inbox.reopen(tx, numbers)
-
-
-def trial(house: House, numbers: Sequence[int]) -> tuple[list[Item], float]:
+def trial(house: House, numbers: Sequence[int]) -> tuple[list[Item], dict[str, int], float]:
     """Judge messages again, write down what becomes of each, and take it all back.
 
     numbers   in the order they are to be judged
-    Returns   an item for each message, and how many seconds it took by the database's clock
+    Returns   an item for each message; the money it moves by currency, in units (see `_money`); and how many seconds it
+              took by the database's clock
     """
     silent = replace(house, reactions=[])
     items: list[Item] = []
+    money: dict[str, int] = {}
     seconds = 0.0
     try:
         with house.database.transaction() as tx:
             began = tx.value("select clock_timestamp()")
             for start in range(0, len(numbers), BATCH):
                 items += again(tx, silent, numbers[start : start + BATCH])
+            money = _money(tx, items)
             seconds = float(tx.value("select extract(epoch from clock_timestamp() - %s)", (began,)))
             raise _Shown
     except _Shown:
-        return items, seconds
+        return items, money, seconds
+
+
+def _money(tx: Tx, items: Sequence[Item]) -> dict[str, int]:
+    """Return what a replay moves: what was billed for the facts it changes, and by how much it changes amounts."""
+    touched = sorted({one["object"] for item in items for one in item.differences})
+    moved: Counter[str] = Counter(ledger.billed_for(tx, touched))
+    held = objects.load(tx, touched)
+    for one in (one for item in items for one in item.differences if one["field"] == "amount"):
+        currency = held[one["object"]].body.get("currency") if one["object"] in held else None
+        if currency:
+            before, after = (to_units(Decimal(str(value or 0)), currency) for value in (one["before"], one["after"]))
+            moved[currency] += abs(after - before)
+    return {currency: units for currency, units in sorted(moved.items()) if units}
 
 
 def again(tx: Tx, house: House, numbers: Sequence[int]) -> list[Item]:

@@ -1,9 +1,14 @@
 """Plan, then apply: one way for replays and retries.
 
 A plan is made by doing the work and taking it back (replay), or by reading the effect ledger (retry); it is kept with a
-hash of what it said. Applying does the same again in batches, compares each batch with what the plan said before it is
-committed, and stops at the first difference with nothing of that batch done. What a delivery is sent with is throttled
-where all deliveries are, by the account's budget: a retry only opens them.
+hash of what it said. Applying is a durable process: it does the same again in batches, compares each batch with what the
+plan said before it is committed, and stops at the first difference with nothing of that batch done. What a delivery is
+sent with is throttled where all deliveries are, by the account's budget: a retry only opens them.
+
+Starts on   a person who applies a plan
+Held by     a second person, where it moves money
+Ends with   the plan applied, or stopped at a difference, by a person or by a fault
+Undo        none of its own: what it changed was said before, and another plan changes it again
 """
 
 import hashlib
@@ -11,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from trueup import engine
 from trueup.kernel.errors import Held, Refused
 from trueup.kernel.money import from_units
 from trueup.kernel.strict_json import write
@@ -44,7 +50,7 @@ def propose(
     """Work out what a replay or retry would do to the chosen records, keep it as a plan, and do nothing.
 
     Returns   the plan as `look` gives it
-    Raises    Refused (reason, nothing_chosen, too_many, no_issue)
+    Raises    Refused (reason, nothing_chosen, too_many, no_issue, no_record)
     """
     if len(reason.strip()) < 5:
         raise Refused("say why, in five characters or more", "reason")
@@ -55,11 +61,15 @@ def propose(
     with house.database.transaction() as tx:
         if choice.issue:
             issues.one(tx, choice.issue)
+        missing = kept.unknown(tx, verb, choice.records)
+        if missing:
+            what = "message" if verb == "replay" else "write"
+            raise Refused(f"there is no {what} {', '.join(missing[:3])}{' ...' if missing[3:] else ''}", "no_record")
         numbers = kept.chosen_messages(tx, choice) if verb == "replay" else []
         keys = kept.chosen_deliveries(tx, choice) if verb == "retry" else []
         items, money, seconds = _retry(tx, keys) if verb == "retry" else ([], {}, None)
     if verb == "replay":
-        items, seconds = replay.trial(house, numbers)
+        items, money, seconds = replay.trial(house, numbers)
     counts = Counter(str(item.does) for item in items)
     digest = hashlib.sha256(write([verb, [[item.record, item.does, item.expects] for item in items]])).hexdigest()
     with house.database.transaction() as tx:
@@ -84,11 +94,11 @@ def look(tx: Tx, number: int, *, items: int = 200) -> dict[str, Any]:
     return found
 
 
-def apply(house: House, number: int, *, by: str, digest: str | None = None) -> dict[str, Any]:
-    """Do what a plan said, in batches, each compared with the plan before it is committed; go on where one was cut off.
+def start(house: House, number: int, *, by: str, digest: str | None = None) -> dict[str, Any]:
+    """Begin to do what a plan said, or go on where a fault cut it off; workers carry it out.
 
     digest    of the plan the person saw; another one is refused
-    Returns   the plan as it ended: applied, or stopped with the difference
+    Returns   the plan as `look` gives it
     Raises    Refused (no_plan, expired, another_plan, ended), Held (SECOND_PERSON)
     """
     with house.database.transaction() as tx:
@@ -103,19 +113,53 @@ def apply(house: House, number: int, *, by: str, digest: str | None = None) -> d
             if plan["two_people"] and plan["proposed_by"] == by:
                 raise Held(f"plan {number} moves money: somebody other than {by} applies it", "SECOND_PERSON")
             kept.begin(tx, number, by)
+        process = engine.start(tx, "plan_run", str(number), str(number))
+        engine.restart(tx, process)  # where a fault ended it: batches that are done are not done twice
+        return look(tx, number)
+
+
+def cancel(house: House, number: int, *, by: str, reason: str) -> dict[str, Any]:
+    """Stop a plan that is being applied: what is done stays done, nothing more is begun.
+
+    Raises    Refused (no_plan, reason, not_applying)
+    """
+    if len(reason.strip()) < 5:
+        raise Refused("say why, in five characters or more", "reason")
+    with house.database.transaction() as tx:
+        if kept.one(tx, number, lock=True)["state"] != "applying":
+            raise Refused(f"plan {number} is not being applied", "not_applying")
+        kept.end(tx, number, f"{by}: {reason.strip()}")
+        return look(tx, number)
+
+
+@engine.process
+def plan_run(work: engine.Work, number: str) -> Any:
+    """Do a plan's batches, each a remembered step, until nothing is left or one differs."""
+    while work.step(next_batch, number):
+        pass
+    return work.step(finish, number)
+
+
+def next_batch(house: House, number: str) -> bool:
+    """Do a plan's next batch; False when nothing is left, or when it would do something else than the plan said."""
     try:
-        while _batch(house, number):
-            pass
+        return _batch(house, int(number))
     except _Differs as other:
         with house.database.transaction() as tx:
-            kept.end(tx, number, str(other))
+            kept.end(tx, int(number), str(other))
+        return False
+
+
+def finish(house: House, number: str) -> dict[str, Any]:
+    """Note with the issue how its plan ended; return state and records done."""
     with house.database.transaction() as tx:
-        ended = look(tx, number)
+        ended = look(tx, int(number))
         if ended["issue"]:
             issues.note(
-                tx, ended["issue"], "applied", by, ended["stopped_by"] or "", {"plan": number, "done": ended["done"]}
-            )
-        return ended
+                tx, ended["issue"], "applied", ended["applied_by"], ended["stopped_by"] or "",
+                {"plan": int(number), "done": ended["done"]},
+            )  # fmt: skip
+        return {"state": ended["state"], "done": ended["done"]}
 
 
 def _batch(house: House, number: int) -> bool:

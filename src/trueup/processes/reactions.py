@@ -10,6 +10,7 @@ from trueup.processes import (
     month_end,
     opportunity_to_project,
     period_close,
+    plans,
     reconciliation,
     resource_sync,
     schedule_billing,
@@ -33,6 +34,7 @@ PROCESSES = (
     milestone_billing,
     month_end,
     period_close,
+    plans,
     reconciliation,
     schedule_billing,
 )

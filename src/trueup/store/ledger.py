@@ -303,6 +303,19 @@ def taken_back(tx: Tx) -> set[str]:
     return {fact for (fact,) in rows}
 
 
+def billed_for(tx: Tx, facts: Sequence[str]) -> dict[str, int]:
+    """Return what stands on documents for some facts, by currency, in units."""
+    rows = tx.rows(
+        """
+        select c.currency, sum(a.amount)::bigint as amount
+        from charges c join allocations a on a.charge = c.key
+        where c.fact = any(%s::text[]) group by c.currency
+        """,
+        (array(facts),),
+    )
+    return {row["currency"]: row["amount"] for row in rows if row["amount"]}
+
+
 def keys_like(tx: Tx, facts: Sequence[str]) -> set[str]:
     """Return the keys of every charge of some facts."""
     return {row["key"] for row in tx.rows("select key from charges where fact = any(%s::text[])", (array(facts),))}

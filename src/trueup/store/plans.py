@@ -64,6 +64,16 @@ class Item:
     differences: list[dict[str, Any]] = field(default_factory=list)
 
 
+def unknown(tx: Tx, verb: Verb, records: Sequence[str]) -> list[str]:
+    """Return which of the named records there are not: message numbers for a replay, delivery keys for a retry."""
+    known = "select number::text as record from inbox" if verb == "replay" else "select key as record from deliveries"
+    rows = tx.rows(
+        f"select r.record from unnest(%s::text[]) as r (record) where r.record not in ({known}) limit 4",
+        (list(records),),
+    )
+    return [row["record"] for row in rows]
+
+
 def chosen_messages(tx: Tx, choice: Choice) -> list[int]:
     """Return the numbers of the messages a choice names, oldest first; notices hold no record and are left out.
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from trueup.entrypoints.api import bodies
-from trueup.entrypoints.api.answers import Done, answer, house_of, once
+from trueup.entrypoints.api.answers import Done, answer, house_of, link, once
 from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.process import Command, Number, Operator, said
@@ -55,6 +55,12 @@ class Apply(Command):
     """Do what a plan said; its digest says which plan was looked at."""
 
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Cancel(Command):
+    """Stop a plan that is being applied."""
+
+    reason: str = Field(min_length=5, max_length=400)
 
 
 class Decision(BaseModel):
@@ -152,12 +158,23 @@ def get_plan(request: Request, caller: Reader, number: Number) -> Response:
 
 @router.post(
     "/plans/{number}/apply", tags=["issues"], summary="Do what a plan said", operation_id="apply_plan",
-    responses={200: {"model": Planned}}, openapi_extra=said(Apply),
+    status_code=202, responses={202: {"model": Planned}}, openapi_extra=said(Apply),
 )  # fmt: skip
 def apply_plan(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
-    """Do it in batches, each compared with the plan; a second call while it runs goes on, one after it is refused."""
+    """Begin it; workers do it in batches, each compared with the plan. Read the plan to see how far they are."""
     asked = bodies.command(raw, Apply)
-    return answer(_seen(plans.apply(house_of(request), number, by=caller.name, digest=asked.digest), caller))
+    begun = plans.start(house_of(request), number, by=caller.name, digest=asked.digest)
+    return answer(_seen(begun, caller), 202, {"Location": link("v1", "plans", str(number))})
+
+
+@router.post(
+    "/plans/{number}/cancel", tags=["issues"], summary="Stop a plan that is being applied", operation_id="cancel_plan",
+    responses={200: {"model": Planned}}, openapi_extra=said(Cancel),
+)  # fmt: skip
+def cancel_plan(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
+    """Begin no further batch; what is done stays done."""
+    asked = bodies.command(raw, Cancel)
+    return answer(_seen(plans.cancel(house_of(request), number, by=caller.name, reason=asked.reason), caller))
 
 
 def _seen(plan: dict[str, Any], caller: Caller) -> dict[str, Any]:

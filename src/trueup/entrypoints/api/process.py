@@ -16,11 +16,9 @@ from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.problems import Problem, Wrong
 from trueup.kernel.clock import now
 from trueup.model.canonical import Month
-from trueup.pipeline import replay
 from trueup.pipeline.house import House
 from trueup.processes import dry_run, month_end, reconciliation, time_to_billing
-from trueup.reporting.sight import HIDDEN, hidden_fields
-from trueup.store import changes, deliveries, holds, inbox, ledger
+from trueup.store import changes, holds, ledger
 from trueup.store.changes import Event
 from trueup.store.database import Tx
 
@@ -29,8 +27,6 @@ Runner = Annotated[Caller, Security(signed_in, scopes=["process:run"])]
 Operator = Annotated[Caller, Security(signed_in, scopes=["ops:act"])]
 Watcher = Annotated[Caller, Security(signed_in, scopes=["ops:read"])]
 Number = Annotated[int, Path(gt=0, lt=2**63)]
-RETRIABLE = frozenset({"quarantined", "waiting", "ignored"})
-RESENDABLE = frozenset({"rejected", "parked"})
 STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "SUCCESS": "done", "CANCELLED": "cancelled"}
 
 
@@ -61,13 +57,6 @@ class Reconcile(Command):
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")
 
 
-class Replay(Command):
-    """Judge kept messages again with today's mappings."""
-
-    messages: list[int] = Field(min_length=1, max_length=5000)
-    dry_run: bool = False
-
-
 class Reason(Command):
     """Why a person decides."""
 
@@ -78,7 +67,7 @@ class Empty(Command):
     """A command that needs no words."""
 
 
-COMMANDS: Sequence[type[BaseModel]] = (RunBilling, CloseMonth, Reconcile, Replay, Reason, Empty)
+COMMANDS: Sequence[type[BaseModel]] = (RunBilling, CloseMonth, Reconcile, Reason, Empty)
 
 
 class Step(BaseModel):
@@ -185,45 +174,6 @@ def reconcile(request: Request, caller: Runner, raw: RawBody) -> Response:
         return once(tx, request, caller, raw, lambda: _started(reconciliation.start(tx, f"api/{name}")))
 
 
-@router.post(
-    "/processes/replays", tags=["processes"], summary="Judge messages again, or show what that would change",
-    operation_id="replay", responses={200: {"model": Count}}, openapi_extra=said(Replay),
-)  # fmt: skip
-def replay_messages(request: Request, caller: Runner, raw: RawBody) -> Response:
-    """Put messages back into the queue; what is confirmed already has its key and is not done again."""
-    house, asked = house_of(request), bodies.command(raw, Replay)
-    numbers = sorted(set(asked.messages))
-    with house.database.transaction() as tx:
-        known = inbox.known(tx, numbers)
-        unknown = [place for place, number in enumerate(asked.messages) if number not in known]
-        if unknown:
-            raise bodies.invalid_fields(
-                [Wrong(f"/messages/{n}", "unknown_reference", asked.messages[n], "a message we have") for n in unknown]
-            )
-        if not asked.dry_run:
-            return once(tx, request, caller, raw, lambda: Done({"count": inbox.reopen(tx, numbers)}))
-    plan = replay.plan(house, numbers)
-    shown = [_seen(row, caller.cost) for row in plan["changes"]]
-    return answer({"dry_run": True, **plan, "changes": shown})
-
-
-def _seen(change: dict[str, Any], cost: bool) -> dict[str, Any]:
-    """Return a planned change as the reader may see it."""
-    if cost:
-        return change
-    decisions = []
-    for one in change["decisions"]:
-        fields = one["fields"]
-        if isinstance(fields, dict):
-            hide = hidden_fields(change["kind"], {name: pair[1] for name, pair in fields.items()})
-            fields = {name: [HIDDEN, HIDDEN] if name in hide else pair for name, pair in fields.items()}
-        decisions.append({**one, "fields": fields})
-    return {**change, "decisions": decisions}
-
-
-# --- following -------------------------------------------------------------------------------------------------------
-
-
 @router.get(
     "/operations/{id:path}", tags=["operations"], summary="Follow a process that was started", operation_id="get_operation",
     responses={200: {"model": Operation}},
@@ -308,43 +258,3 @@ def _release(tx: Tx, house: House, caller: Caller, number: int, reason: str) -> 
     )  # fmt: skip
     house.react(tx, changes.tell(tx, [event]))
     return Done({"count": 1})
-
-
-@router.post(
-    "/deliveries/{key:path}/resend", tags=["deliveries"], summary="Send a refused or parked write again",
-    operation_id="resend_delivery", responses={200: {"model": Count}}, openapi_extra=said(Empty),
-)  # fmt: skip
-def resend_delivery(request: Request, caller: Operator, key: str, raw: RawBody) -> Response:
-    """Open a delivery again under its own key: what has landed already is found, not made twice."""
-    bodies.command(raw, Empty)
-    with house_of(request).database.transaction() as tx:
-        return once(tx, request, caller, raw, lambda: _resend(tx, key))
-
-
-def _resend(tx: Tx, key: str) -> Done:
-    state = deliveries.state_of(tx, key)
-    if state is None:
-        raise Problem("not_found", "there is no such delivery")
-    if state not in RESENDABLE:
-        raise Problem("conflict", f"the delivery is {state}; only rejected and parked ones are sent again")
-    return Done({"count": deliveries.resend(tx, [key])})
-
-
-@router.post(
-    "/messages/{number}/retry", tags=["messages"], summary="Judge a quarantined, waiting or ignored message again",
-    operation_id="retry_message", responses={200: {"model": Count}}, openapi_extra=said(Empty),
-)  # fmt: skip
-def retry_message(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
-    """Put one message back into the queue, to be judged by today's mappings."""
-    bodies.command(raw, Empty)
-    with house_of(request).database.transaction() as tx:
-        return once(tx, request, caller, raw, lambda: _retry(tx, number))
-
-
-def _retry(tx: Tx, number: int) -> Done:
-    message = inbox.message(tx, number)
-    if message is None:
-        raise Problem("not_found", f"there is no message {number}")
-    if message["state"] not in RETRIABLE:
-        raise Problem("conflict", f"the message is {message['state']}; a replay judges applied ones again")
-    return Done({"count": inbox.reopen(tx, [number])})

@@ -1,5 +1,6 @@
 """`trueup issue ...` and `trueup plan ...`: the error desk on the command line."""
 
+import time
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.entrypoints.cli.output import DIFFERS, OK, USAGE, answers, house_of, leave, say, show, table
+from trueup.entrypoints.cli.output import AWAY, DIFFERS, OK, USAGE, answers, house_of, leave, say, show, table
 
 if TYPE_CHECKING:
     from trueup.store.plans import Verb
@@ -241,13 +242,35 @@ def apply(
     number: int,
     by: By,
     digest: Annotated[str | None, typer.Option(help="Of the plan you looked at; another one is refused.")] = None,
+    wait: Annotated[bool, typer.Option(help="Stay until it has ended.")] = True,
     workspace: Workspace = None,
     as_json: Json = False,
 ) -> None:
-    """Do what a plan said, or stop at the first difference (exit code 1); goes on where it was cut off."""
+    """Let workers do what a plan said, or stop at the first difference (exit code 1); goes on where it was cut off."""
+    with answers(as_json):
+        from trueup.processes import plans
+        from trueup.store import executors
+
+        house = house_of(workspace)
+        found = plans.start(house, number, by=by, digest=digest)
+        told = -1
+        while wait and found["state"] == "applying":
+            if found["done"] != told:
+                told = found["done"]
+                say(f"{told:,} of {found['acts_on']:,} records done")
+            with house.database.transaction() as tx:
+                if not executors.living(tx):
+                    leave(AWAY, f"plan {number} is begun, and no worker lives: it goes on with `trueup up`", as_json)
+                found = plans.look(tx, number)
+            time.sleep(0.2)
+        show(found, as_json, _human)
+        raise typer.Exit(DIFFERS if found["state"] == "stopped" else OK)
+
+
+@plan.command()
+def cancel(number: int, by: By, reason: Reason, workspace: Workspace = None, as_json: Json = False) -> None:
+    """Stop a plan that is being applied; what is done stays done."""
     with answers(as_json):
         from trueup.processes import plans
 
-        done = plans.apply(house_of(workspace), number, by=by, digest=digest)
-        show(done, as_json, _human)
-        raise typer.Exit(OK if done["state"] == "applied" else DIFFERS)
+        show(plans.cancel(house_of(workspace), number, by=by, reason=reason), as_json, _human)

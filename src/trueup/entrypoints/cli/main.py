@@ -317,32 +317,6 @@ def list_holds(
         show(found, as_json, human)
 
 
-@app.command()
-def replay(
-    messages: Annotated[list[int], typer.Argument(help="Message numbers.")],
-    workspace: Workspace = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Do it; without this only the plan is shown.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Run kept messages again with today's mappings; shows what would change unless --apply is given."""
-    with answers(as_json):
-        from trueup.pipeline import replay as again
-
-        house = house_of(workspace)
-        data: dict[str, Any] = {"reopened": again.apply(house, messages)} if apply else again.plan(house, messages)
-
-        def human(found: dict[str, Any]) -> None:
-            if apply:
-                say(f"{found['reopened']} messages are back in the queue")
-                return
-            say(f"creates {found['creates']}, updates {found['updates']}, no-ops {found['no_ops']}; nothing was done")
-            rows = [[m["number"], m["state"], m["reason"]] for m in found["messages"]]
-            table("Plan", ["message#", "would be", "because"], rows)
-            say("do it: trueup replay --apply " + " ".join(map(str, messages)))
-
-        show(data, as_json, human)
-
-
 bill = typer.Typer(help="Billing runs and month ends.", no_args_is_help=True)
 app.add_typer(bill, name="bill")
 bill.command("prepayments")(prepayments.prepayments)

@@ -1,4 +1,4 @@
-"""What a person does on a page: release, retry, send again, start again; each with a name, a reason where money is moved."""
+"""What a person does on a page: release, start again; each with a name, a reason where money is moved."""
 
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from trueup import engine
 from trueup.entrypoints.web.visitor import Acting, local_path, own_form
-from trueup.store import changes, deliveries, holds, inbox
+from trueup.store import changes, holds
 from trueup.store.changes import Event
 
 router = APIRouter(dependencies=[Depends(own_form)])
@@ -36,22 +36,6 @@ def release(
         ]
         desk.house.react(tx, changes.tell(tx, told))
     return _back(back, "released", len(ended))
-
-
-@router.post("/messages/retry")
-def retry(desk: Acting, numbers: Numbers, back: Back = "/quarantine") -> Response:
-    """Put messages back into the queue."""
-    with desk.house.database.transaction() as tx:
-        count = inbox.reopen(tx, numbers)
-    return _back(back, "retried", count)
-
-
-@router.post("/deliveries/resend")
-def resend(desk: Acting, keys: Keys, back: Back = "/quarantine") -> Response:
-    """Send refused or parked writes again, under their own keys."""
-    with desk.house.database.transaction() as tx:
-        count = deliveries.resend(tx, keys)
-    return _back(back, "resent", count)
 
 
 @router.post("/processes/restart")

@@ -21,7 +21,7 @@ STATES = ("", "proposed", "applied", "rejected", "undone")
 
 
 @router.get("/adjustments")
-def adjustments_page(desk: Money, state: str = "", refused: Annotated[str, Query(max_length=300)] = "") -> Response:
+def adjustments_page(desk: Money, state: str = "") -> Response:
     """List decisions, each with what its reader may do."""
     with desk.reading() as tx:
         rows = kept.listed(tx, state if state in STATES[1:] else None)
@@ -29,7 +29,7 @@ def adjustments_page(desk: Money, state: str = "", refused: Annotated[str, Query
             row["amounts"] = [(c, from_units(units, c)) for c, units in sorted(row["amounts"].items())]
         return show(
             desk, tx, "adjustments.html", here="billing", title="Adjustments", cli="trueup bill adjustments", rows=rows,
-            state=state, states=STATES, refused=refused,
+            state=state, states=STATES,
         )  # fmt: skip
 
 

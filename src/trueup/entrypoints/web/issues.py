@@ -4,31 +4,29 @@ from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Form, HTTPException, Query
+from fastapi import APIRouter, Depends, Form, HTTPException
 from fastapi.responses import RedirectResponse, Response
 
 from trueup.entrypoints.web.rendering import show
-from trueup.entrypoints.web.visitor import Acting, Work, own_form
+from trueup.entrypoints.web.visitor import Acting, Work, local_path, own_form
 from trueup.kernel.errors import Refused, Trouble
 from trueup.processes import plans
 from trueup.reporting import issues as desk_of
-from trueup.store import issues
+from trueup.store import executors, issues
 from trueup.store import plans as kept
 from trueup.store.plans import Choice
 
 router = APIRouter()
-Sentence = Annotated[str, Query(max_length=300)]
 Said = Annotated[str, Form(max_length=400)]
 
 
 @router.get("/issues")
-def issues_page(desk: Work, all: bool = False, refused: Sentence = "") -> Response:
+def issues_page(desk: Work, all: bool = False) -> Response:
     """List causes, the most money blocked first, and where everything received is."""
     with desk.reading() as tx:
         return show(
             desk, tx, "issues.html", here="issues", title="Issues", cli="trueup issue list",
             rows=desk_of.causes(tx, everything=all, money=desk.can("money:read")), balance=issues.balance(tx), all=all,
-            refused=refused,
         )  # fmt: skip
 
 
@@ -48,7 +46,7 @@ def assign_many(
 
 
 @router.get("/issues/{issue}")
-def issue_page(desk: Work, issue: str, refused: Sentence = "") -> Response:
+def issue_page(desk: Work, issue: str) -> Response:
     """Show one cause, its records, the ways out, and its timeline."""
     with desk.reading() as tx:
         try:
@@ -57,7 +55,7 @@ def issue_page(desk: Work, issue: str, refused: Sentence = "") -> Response:
             raise HTTPException(404, str(no)) from no
         return show(
             desk, tx, "issue.html", here="issues", title=f"Issue {issue}", cli=f"trueup issue show {issue}", it=it,
-            verb="replay" if it["source"] == "message" else "retry", refused=refused,
+            verb="replay" if it["source"] == "message" else "retry",
         )  # fmt: skip
 
 
@@ -104,9 +102,10 @@ def make_plan(
     reason: Said = "",
     issue: Annotated[str, Form(max_length=12)] = "",
     records: Annotated[list[str] | None, Form(max_length=5000)] = None,
+    back: Annotated[str, Form(max_length=500)] = "",
 ) -> Response:
     """Work out what it would do, and go to the plan; nothing is done."""
-    back = f"/issues/{issue}" if issue else "/issues"
+    back = local_path(back) if back else f"/issues/{issue}" if issue else "/issues"
     try:
         if len(reason.strip()) < 5:
             raise Refused("say why, in five characters or more", "reason")
@@ -120,7 +119,7 @@ def make_plan(
 
 
 @router.get("/plans/{number}")
-def plan_page(desk: Work, number: int, refused: Sentence = "") -> Response:
+def plan_page(desk: Work, number: int) -> Response:
     """Show what a plan will do, or how far it got."""
     with desk.reading() as tx:
         try:
@@ -130,15 +129,25 @@ def plan_page(desk: Work, number: int, refused: Sentence = "") -> Response:
         it = desk_of.plan_seen(found, cost=desk.can("cost:read"), money=desk.can("money:read"))
         return show(
             desk, tx, "plan.html", here="plans", title=f"Plan {number}", cli=f"trueup plan show {number}", it=it,
-            refused=refused, own=it["proposed_by"] == desk.visitor.name,
+            own=it["proposed_by"] == desk.visitor.name, nobody_works=not executors.living(tx),
         )  # fmt: skip
 
 
 @router.post("/plans/{number}/apply", dependencies=[Depends(own_form)])
 def apply_plan(desk: Acting, number: int, digest: Annotated[str, Form(max_length=64)]) -> Response:
-    """Do what the plan said in the reader's name, or stop at the first difference."""
+    """Begin to do what the plan said, in the reader's name."""
     try:
-        plans.apply(desk.house, number, by=desk.visitor.name, digest=digest)
+        plans.start(desk.house, number, by=desk.visitor.name, digest=digest)
+    except Trouble as no:
+        return _to(f"/plans/{number}", no)
+    return RedirectResponse(f"/plans/{number}", 303)
+
+
+@router.post("/plans/{number}/cancel", dependencies=[Depends(own_form)])
+def cancel_plan(desk: Acting, number: int, reason: Said = "") -> Response:
+    """Stop a plan that is being applied, in the reader's name."""
+    try:
+        plans.cancel(desk.house, number, by=desk.visitor.name, reason=reason)
     except Trouble as no:
         return _to(f"/plans/{number}", no)
     return RedirectResponse(f"/plans/{number}", 303)

@@ -328,7 +328,7 @@ def message_page(desk: Work, number: Annotated[int, Path(ge=1, le=2**62)]) -> Re
             "message.html",
             here="quarantine",
             title=f"Message {number}",
-            cli=f"trueup replay {number}",
+            cli=f"trueup plan replay {number}",
             it=it,
         )
 

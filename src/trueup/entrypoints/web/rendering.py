@@ -56,8 +56,6 @@ BEHIND_MORE = (
 
 DONE: Mapping[str, str] = {
     "released": "released, with your reason kept. The next billing run looks at the fact again.",
-    "retried": "put back into the queue, to be judged by today's mappings.",
-    "resent": "will be sent again, under the same keys: what landed already is not done twice.",
     "closing": "started; the checklist follows by itself.",
     "accepted": "accepted, with your name and reason kept. Close again to go on.",
     "proposed": "asked, with your reason kept. Another person approves it.",
@@ -169,6 +167,7 @@ def show(
         "sees_cost": desk.can("cost:read"),
         "may_act": desk.can("act"),
         "done": f"{number if number.isdigit() else 'It was'} {done}" if done else "",
+        "refused": query.get("refused", "")[:300],
         "path": desk.request.url.path,
         "query": query,
         **facts,
