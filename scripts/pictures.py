@@ -17,6 +17,9 @@ PAGES = {
     "flows": "/flows",
     "billing": "/billing",
     "compare": "/compare",
+    "close": "/close",
+    "intake": "/intake",
+    "issues": "/issues",
     "project": "/projects/D07-US01",
     "invoice": "/invoices/D07-US01-2026-08",
 }
@@ -43,8 +46,21 @@ def main() -> int:
                 unfold(page)
             page.screenshot(path=PLACE / f"{name}.png")
             print(f"pictures: {name}")
+        plan(page, address)
+        page.screenshot(path=PLACE / "plan.png")
+        print("pictures: plan")
         browser.close()
     return 0
+
+
+def plan(page: Page, address: str) -> None:
+    """Plan to judge again what the invoice was billed from, and stay on the plan: it says that nothing would change."""
+    page.goto(f"{address}{PAGES['invoice']}")
+    source = page.locator("a[href^='/messages/']").first.get_attribute("href")
+    page.goto(f"{address}{source}")
+    page.fill("#why", "shown to the auditor")
+    page.click("form[action='/plans'] button")
+    page.wait_for_url("**/plans/*")
 
 
 def unfold(page: Page) -> None:

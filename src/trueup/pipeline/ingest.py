@@ -542,7 +542,7 @@ def _never_silently(tx: Tx, word: Word, held: Held, gone: str, how: str) -> None
         tx,
         [
             Hold(
-                VANISHED, word.gid, held.kind, "billing",
+                VANISHED, word.gid, held.kind, "Finance operations",
                 f"{system} {'deleted' if gone == 'deleted' else 'does not show'} {word.message.external_id}. {was} {how}".strip(),
                 "the record is there again, or a person releases it: credit what was billed, or agree that it stays",
                 amount=sum(row["amount"] for row in billed), currency=billed[0]["currency"] if len(billed) == 1 else None,
