@@ -105,6 +105,8 @@ def _stay(made: "Demo", url: str, tell: Any) -> None:
             ended.set()
 
     threading.Thread(target=live, name="story", daemon=True).start()
+    # A script's `trueup demo &` inherits an ignored SIGINT, and could not be ended politely at all.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         while True:
