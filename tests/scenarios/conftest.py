@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from firms import Finished, Firm
@@ -35,9 +35,9 @@ def undisturbed(firm_in, tmp_path_factory):
     with (place / "undisturbed.lock").open("w") as alone:
         fcntl.flock(alone, fcntl.LOCK_EX)
         if not kept.exists():
-            firm = firm_in("undisturbed", "--seed", "1")
+            firm = firm_in("undisturbed", "--seed", "1", "--keep")
             try:
-                kept.write_text(json.dumps(asdict(firm.run())), "utf-8")
+                kept.write_text(json.dumps(asdict(replace(firm.run(), done=firm.done()))), "utf-8")
             finally:
                 firm.close()
     return Finished(**json.loads(kept.read_text("utf-8")))

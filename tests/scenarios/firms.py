@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from trueup.kernel.errors import Trouble
 from trueup.sandbox.control import Control
 from trueup.store import embedded
@@ -25,12 +27,16 @@ END_SECONDS = 15
 
 @dataclass(frozen=True)
 class Finished:
-    """How a run of the command ended."""
+    """How a run of the command ended.
+
+    done    what `Firm.done` counts at the end
+    """
 
     code: int
     figures: dict[str, Any]
     seconds: float
     told: str
+    done: int = 0
 
 
 class Running:
@@ -80,8 +86,24 @@ class Firm:
         return running
 
     def run(self) -> Finished:
-        """Let the demo run from its beginning to its end."""
+        """Let the demo run from its beginning to its end, or go on to it."""
         return self.start().wait()
+
+    def done(self) -> int:
+        """Count what the hub knows and what it has done by now: objects, and writes that are confirmed."""
+        place = self.folder / "workspace" / ".trueup"
+        if not (place / "pg.json").exists():
+            return 0
+        with psycopg.connect(embedded.start(place)) as connection:
+            (made,) = connection.execute(
+                "select to_regclass('objects') is not null and to_regclass('deliveries') is not null"
+            ).fetchone()
+            if not made:
+                return 0
+            (count,) = connection.execute(
+                "select (select count(*) from objects) + (select count(*) from deliveries where state = 'confirmed')"
+            ).fetchone()
+            return int(count)
 
     def close(self) -> None:
         """End the hub, the simulators and the database, whichever of them runs; remove their files."""
