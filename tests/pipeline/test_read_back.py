@@ -119,6 +119,29 @@ def test_while_a_newer_write_waits_to_be_sent_nothing_is_healed_it_heals_by_itse
     assert amounts(wire) == [400.0]
 
 
+def test_a_newer_command_that_had_nothing_to_send_does_not_shield_an_older_value(wire):
+    orders = [invoice("Z", purpose=f"amend#{n}", amount=f"{n}00.00") for n in (1, 2, 3)]
+    zombie(wire, "netsuite", "invoice", *orders)
+    same = invoice("Z", purpose="amend#4", amount="300.00")
+    confirmed(wire, "netsuite", same)  # the system seems to hold this already: nothing is sent
+    assert amounts(wire) == [200.0]
+    look(wire, "netsuite")
+    (found,) = listed(wire)
+    wire.work("netsuite", lambda: wire.state(found["healed_by"]) == "confirmed")
+    assert amounts(wire) == [300.0]
+
+
+def test_a_newer_command_with_the_same_values_is_sent_where_an_older_value_stands(wire):
+    orders = [invoice("Z", purpose=f"amend#{n}", amount=f"{n}00.00") for n in (1, 2, 3)]
+    zombie(wire, "netsuite", "invoice", *orders)
+    same = invoice("Z", purpose="amend#4", amount="300.00")
+    wire.ask(same)
+    look(wire, "netsuite")
+    assert listed(wire) == [], "what is under way heals what was seen"
+    wire.work("netsuite", lambda: wire.state(same.key) == "confirmed")
+    assert amounts(wire) == [300.0]
+
+
 def test_a_system_that_cannot_be_read_now_is_read_later(wire):
     confirmed(wire, "netsuite", invoice("L"), invoice("L", purpose="amend#2", amount="5.00"))
     wire.house.systems["netsuite"].client.read_tries = 1

@@ -50,8 +50,9 @@ def _compare(house: House, system: System, one: Standing) -> None:
             deliveries.stands(tx, one.key, detail)
             return
         older, fields = found
-        if deliveries.regressed(tx, one.key, older, fields):
-            crosswalk.forget_written(tx, system.name, one.object, one.external_id)
+        deliveries.regressed(tx, one.key, older, fields)
+        # What we wrote last does not stand there, so that whatever is sent next is no repetition.
+        crosswalk.forget_written(tx, system.name, one.object, one.external_id)
 
 
 def regression(newest: Body, older: Sequence[tuple[str, Body]], there: Any) -> tuple[str, list[dict[str, str]]] | None:

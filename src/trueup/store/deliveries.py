@@ -400,14 +400,14 @@ class Standing:
 
 def to_read_back(tx: Tx, system: str, limit: int, seconds: float) -> list[Standing]:
     """Return confirmed deliveries whose object is to be read again; they come again after so many seconds if nothing
-    is said about them. Only the newest of an object is read back: what came before it is what must not stand."""
+    is said about them. Only the newest of an object is read back: what came before it is what must not stand. While a
+    newer one is on its way they wait, for it may come to nothing."""
     tx.run(
         """
         update deliveries d set read_back_at = null
         where system = %s and read_back_at <= now() and (state <> 'confirmed' or exists (
             select from deliveries n where n.system = d.system and n.object = d.object and n.gid = d.gid
-                and n.sequence > d.sequence and n.attempts > 0
-                and n.state in ('confirmed', 'sending', 'unknown', 'landed', 'processing')))
+                and n.sequence > d.sequence and n.attempts > 0 and n.state = 'confirmed'))
         """,
         (system,),
     )
@@ -415,7 +415,10 @@ def to_read_back(tx: Tx, system: str, limit: int, seconds: float) -> list[Standi
         """
         update deliveries set read_back_at = now() + make_interval(secs => %(seconds)s)
         where key in (
-            select key from deliveries where system = %(system)s and read_back_at <= now() and state = 'confirmed'
+            select key from deliveries d where system = %(system)s and read_back_at <= now() and state = 'confirmed'
+                and not exists (
+                    select from deliveries n where n.system = d.system and n.object = d.object and n.gid = d.gid
+                        and n.sequence > d.sequence and n.state in ('sending', 'unknown', 'landed', 'processing'))
             order by read_back_at limit %(limit)s for update skip locked)
         returning key, object, gid, external_id, body
         """,
@@ -464,20 +467,25 @@ def regressed(tx: Tx, key: str, older: str, fields: Sequence[dict[str, str]]) ->
     """Note that an older value stands over a newer one, and ask for the newest again; return the key of that delivery.
 
     fields   path, ours, theirs
-    Returns  None when a newer write is under way already: it heals what we saw
+    Returns  None when a newer write is under way, or was made in the meantime
     """
     row = tx.row("select * from deliveries where key = %s for update", (key,))
     if row is None or row["state"] != "confirmed":
         return None
-    newer = tx.value(
+    newer = tx.text(
         """
-        select exists (select from deliveries where system = %(system)s and object = %(object)s and gid = %(gid)s
-            and sequence > %(sequence)s and state not in ('rejected', 'parked', 'superseded', 'compensated'))
+        select case when bool_or(state = 'confirmed') then 'sent' else 'under way' end from deliveries
+        where system = %(system)s and object = %(object)s and gid = %(gid)s and sequence > %(sequence)s
+            and (state in ('planned', 'due', 'sending', 'unknown', 'landed', 'processing')
+                or (state = 'confirmed' and attempts > 0))
+        having count(*) > 0
         """,
         row,
     )
+    if newer == "under way":  # it heals what we saw; should it come to nothing, we look again
+        return None
     tx.run("update deliveries set read_back_at = null where key = %s", (key,))
-    if newer:
+    if newer == "sent":
         return None
     count = int(tx.value("select count(*) from regressions where key = %s", (key,)))
     healing = f"{key}/again#{count + 1}"
