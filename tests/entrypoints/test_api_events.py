@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from wire import call
 
+import horizon
 from trueup.entrypoints.api import app
 from trueup.model.events import CATALOGUE
 from trueup.store import changes
@@ -20,9 +21,11 @@ def reader(api):
     return api("events:read", name="reader")
 
 
-def tell(house, *keys: str, name: str = "invoice.posted", subject: str = "inv_x") -> None:
+def tell(house, *keys: str, name: str = "invoice.posted", subject: str = "inv_x", seen: bool = True) -> None:
     with house.database.transaction() as tx:
         changes.tell(tx, [Event(key, name, subject, "invoice", {"code": key, "amount": "1.00"}, 7) for key in keys])
+    if seen:
+        horizon.passed(house.database)
 
 
 def read_all(reader, path: str, limit: int) -> list[dict]:
@@ -81,10 +84,11 @@ def test_an_event_that_is_committed_late_is_not_skipped(house, reader):
     thread = threading.Thread(target=commit_late)
     thread.start()
     slow.wait(10)
-    tell(house, "early", subject="inv_order")
+    tell(house, "early", subject="inv_order", seen=False)
     assert reader.get("/v1/events?subject=inv_order").json()["events"] == []
     quick.set()
     thread.join()
+    horizon.passed(house.database)
     assert [one["data"]["code"] for one in read_all(reader, "/v1/events?subject=inv_order&", 1)] == ["late", "early"]
 
 

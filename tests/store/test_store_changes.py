@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import horizon
 from trueup.store import changes
 from trueup.store.changes import Change, Event
 
@@ -18,9 +19,12 @@ def event(key, name="invoice.posted", subject="inv_1", **data):
     return Event(key, name, subject, "invoice", data)
 
 
-def tell(database, *events):
+def tell(database, *events, seen=True):
     with database.transaction() as tx:
-        return changes.tell(tx, events)
+        told = changes.tell(tx, events)
+    if seen:
+        horizon.passed(database)
+    return told
 
 
 def read(database, after=(0, 0), limit=1000, **filters):
@@ -43,6 +47,7 @@ def test_an_event_is_told_once(empty):
 def test_an_event_knows_what_made_it(empty):
     with empty.transaction() as tx:
         changes.tell(tx, [Event("k", "invoice.posted", 'inv "1"', "invoice", {"reason": 'a "quoted" \\ name'}, 17)])
+    horizon.passed(empty)
     (row,) = read(empty)
     assert (row["name"], row["subject"], row["kind"], row["message"]) == ("invoice.posted", 'inv "1"', "invoice", 17)
     assert row["data"] == {"reason": 'a "quoted" \\ name'}
@@ -79,10 +84,11 @@ def test_events_can_be_chosen_by_name_and_subject(empty):
 def test_an_event_behind_an_unfinished_one_waits_for_it(empty):
     with empty.transaction() as slow:
         changes.tell(slow, [event("slow")])
-        tell(empty, event("quick"))
+        tell(empty, event("quick"), seen=False)
         assert read(empty) == []
         with empty.transaction() as tx:
             assert changes.last_event(tx) == (0, 0)
+    horizon.passed(empty)
     assert {row["number"] for row in read(empty)} == {1, 2}
     with empty.transaction() as tx:
         assert changes.last_event(tx) == cursor_of(read(empty)[-1])
@@ -130,6 +136,7 @@ def test_no_committed_event_is_skipped_while_many_write(empty):
     reader.start()
     with ThreadPoolExecutor(WRITERS) as pool:
         written = {key for kept in pool.map(write, range(WRITERS)) for key in kept}
+    horizon.passed(empty)
     done.set()
     reader.join(30)
     with empty.transaction() as tx:
