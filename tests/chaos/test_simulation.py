@@ -8,6 +8,9 @@ from trueup.sandbox.rigs import scripts
 from trueup.sandbox.rigs.world import BOOKS, FAULTS, INTENSITY, WEBHOOKS, Knobs
 
 SEEDS = range(12)
+FOUND = (20155, 20431, 20446, 20533, 20663, 21839)
+"""Each broke a promise once: an older value shielded by a command that sent nothing; a refusal taken for the end of what
+had met silence before; a cool-down ended by a clock that had jumped."""
 acts = st.lists(st.tuples(st.sampled_from(sorted(scripts.ACTS)), st.integers(0, 999)), min_size=1, max_size=20)
 knobs = st.builds(
     Knobs,
@@ -21,7 +24,7 @@ knobs = st.builds(
 )
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [*SEEDS, *FOUND])
 def test_a_seed_keeps_every_promise(stage, seed):
     script, rough = scripts.draw(seed)
     assert stage.run(script, seed, rough).violations == []

@@ -49,6 +49,24 @@ def test_what_is_made_a_second_time_is_looked_for_first(dedupe, attempts, known,
     assert step(dedupe, "due", attempts=attempts, known=known) == what
 
 
+def test_a_key_of_a_new_round_knows_nothing_of_what_was_sent_before():
+    assert step("B", "due", life=1.0, attempts=0) == "send"
+    assert step("B", "due", life=1.0, attempts=2, round=2) == "look_then_send"
+
+
+@pytest.mark.parametrize(("dedupe", "known", "what"), [("A", False, "send"), ("B", False, "look"), ("B", True, "send")])
+def test_what_was_refused_after_silence_is_looked_for_and_not_sent_again(dedupe, known, what):
+    assert step(dedupe, "unknown", known=known, life=1.0, attempts=2, sent_for=5.0, code="row_locked") == what
+
+
+@pytest.mark.parametrize(("dedupe", "silent_for", "last"), [
+    ("A", 0.0, True), ("B", 59.0, False), ("B", 60.0, True), ("C", 59.0, False), ("C", 60.0, True),
+])  # fmt: skip
+def test_a_refusal_ends_what_met_silence_when_nothing_may_land_any_more(dedupe, silent_for, last):
+    write = Write(kind="customer", dedupe=dedupe, key_life_hours=1.0, late_commit_seconds=60)
+    assert settling.refusal_is_last(replace(ONE, state="unknown", silent_for=silent_for), write) is last
+
+
 def test_a_job_is_asked_after_and_one_whose_time_is_over_is_looked_for():
     assert step("A", "processing", job="7") == "ask"
     assert step("A", "unknown", job="7", attempts=1) == "look"

@@ -22,6 +22,7 @@ from trueup.store import changes, crosswalk, cursors, deliveries, inbox, objects
 from trueup.store.crosswalk import Link
 from trueup.store.database import Tx
 from trueup.store.deliveries import Action, Delivery, Outcome, Result
+from trueup.store.timely import timely
 
 BATCH = 40
 
@@ -65,7 +66,7 @@ def deliver(house: House, system: System, worker: str, pool: ThreadPoolExecutor,
     began = time.monotonic()
     timeout = system.connector.manifest.limits.timeout_seconds
     lease = settling.lease_seconds(timeout)
-    with house.database.transaction() as tx:
+    with timely(house.database) as tx:
         if cursors.paused(tx, system.name):
             return 0
         most = system.client.pace.batch(limit, lease / 3)
@@ -77,7 +78,7 @@ def deliver(house: House, system: System, worker: str, pool: ThreadPoolExecutor,
         gate = Gate(tx, system.name, system.role, system.posting, about_period)
         ready, results = _prepare(tx, house, system, claimed, gate, began + lease - settling.attempt_seconds(timeout))
     results += list(pool.map(lambda item: _paced(system, gate, item), ready))
-    with house.database.transaction() as tx:
+    with timely(house.database) as tx:
         _settle(tx, house, system, claimed, results)
         gate.learn(tx, results)
     return len(claimed)
@@ -229,6 +230,9 @@ def _send(system: System, item: Prepared) -> Result:
             return _result(item, "unknown", "send", detail=f"{no}; and nobody could look: {trouble}", wait=wait)
         if there is not None:
             return _result(item, "landed", "send", external_id=there, detail=f"it had landed; again they said: {no}")
+        if met_silence and item.external_id is None and not settling.refusal_is_last(one, item.write):
+            detail = f"{no}; and what was sent before may land yet"
+            return _result(item, "unknown", "send", detail=detail, code=no.code, wait=settling.first_look(item.write))
         return _result(item, "rejected", "send", detail=str(no), code=no.code)
     except Broken as missing:
         return _result(item, "parked", "send", detail=str(missing), code="configuration")

@@ -14,6 +14,7 @@ from trueup.kernel.errors import Broken, Trouble
 from trueup.pipeline.house import House, System
 from trueup.store import crosswalk, cursors, deliveries
 from trueup.store.deliveries import Standing
+from trueup.store.timely import timely
 
 BATCH = 20
 AGAIN_SECONDS = 60.0
@@ -24,7 +25,7 @@ Body = Mapping[str, Any]
 
 def read_back(house: House, system: System, limit: int = BATCH) -> int:
     """Read back one batch of one system; return how many were looked at."""
-    with house.database.transaction() as tx:
+    with timely(house.database) as tx:
         if cursors.paused(tx, system.name):
             return 0
         due = deliveries.to_read_back(tx, system.name, limit, AGAIN_SECONDS)

@@ -45,12 +45,20 @@ def next_step(delivery: Delivery, write: Write, *, known: bool, same_body: bool)
         return "give_up"
     if delivery.job is not None:
         return "look"
+    if delivery.code and not known and write.dedupe != "A":  # they have said no since: whatever else is on its way
+        return "look"
     return "send" if write.dedupe == "A" or known or young else "look"
 
 
 def _key_is_young(delivery: Delivery, write: Write) -> bool:
+    """Say whether the system still knows the key; a new round's key it has never heard, and knows nothing by it."""
     life = (write.key_life_hours or 0.0) * 3600 * KEY_LIFE_SHARE
-    return delivery.sent_for is None or delivery.sent_for < life
+    return delivery.sent_for is not None and delivery.sent_for < life
+
+
+def refusal_is_last(delivery: Delivery, write: Write) -> bool:
+    """Say whether a refusal ends what met silence before: not while an earlier call may land that made a second one."""
+    return write.dedupe == "A" or cooled_down(delivery, write)
 
 
 def cooled_down(delivery: Delivery, write: Write) -> bool:

@@ -12,6 +12,7 @@ from psycopg_pool import ConnectionPool
 
 from trueup.kernel.errors import Broken, Busy
 from trueup.kernel.strict_json import write
+from trueup.store.steady import Steady
 
 Params = Mapping[str, Any] | Sequence[Any] | None
 Found = dict[str, Any]
@@ -205,6 +206,7 @@ class Database:
         )
         self._lock = threading.Lock()
         self._open = False
+        self.steady = Steady()
 
     def open(self) -> "Database":
         """Connect and check that the server keeps what it acknowledges.

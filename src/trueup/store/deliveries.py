@@ -53,6 +53,7 @@ class Delivery:
     looks     how often it was looked for since then
     job       what the system calls the work it has accepted
     accepted_for  since it did
+    code      of the last refusal
     """
 
     key: str
@@ -76,6 +77,7 @@ class Delivery:
     job: str | None = None
     accepted_for: float | None = None
     legal_entity: str = ""
+    code: str | None = None
 
     @property
     def once(self) -> str:
@@ -209,7 +211,7 @@ def claim(tx: Tx, system: str, limit: int, worker: str, seconds: float) -> list[
         returning key, system, object, gid, kind, purpose, source, dedupe, state, attempts, fence, body, body_digest,
             external_id, round, looks, job, extract(epoch from now() - first_sent_at)::float8 as sent_for,
             extract(epoch from now() - silent_at)::float8 as silent_for,
-            extract(epoch from now() - accepted_at)::float8 as accepted_for, legal_entity
+            extract(epoch from now() - accepted_at)::float8 as accepted_for, legal_entity, code
         """,
         {"worker": worker, "seconds": seconds, "system": system, "limit": limit},
     )
@@ -268,8 +270,9 @@ def settle(tx: Tx, results: Sequence[Result]) -> set[str]:
             in_doubt = case r.outcome when 'unknown' then true
                 when 'parked' then d.in_doubt or d.state = 'processing' or (d.state = 'sending' and r.code = 'fault')
                 else false end,
-            silent_at = case when r.outcome = 'unknown' and (d.state <> 'unknown' or d.silent_at is null) then now()
-                             else d.silent_at end,
+            -- A refusal is no silence: what is still open is what met silence before.
+            silent_at = case when r.outcome = 'unknown' and (d.silent_at is null or (d.state <> 'unknown' and r.code = ''))
+                             then now() else d.silent_at end,
             looks = case when r.outcome <> d.state then 0 when r.action in ('find', 'ask', 'read') then d.looks + 1
                          else d.looks end,
             job = case when r.anew then null else coalesce(r.job, d.job) end,

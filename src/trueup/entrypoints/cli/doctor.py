@@ -129,6 +129,20 @@ def _database(chosen: Settings) -> Iterator[Finding]:
         )
         unknown = tx.value("select count(*) from deliveries where state in ('unknown', 'rejected', 'parked')")
         yield ("warning" if unknown else "ok", f"{unknown} deliveries need a look", "see /work" if unknown else "")
+        jumps = tx.row(
+            """
+            select count(*) as times, max(created_at) as last, (array_agg(seconds order by number desc))[1] as seconds
+            from clock_jumps where created_at > now() - interval '30 days' having count(*) > 0
+            """
+        )
+        yield (
+            "ok" if jumps is None else "warning",
+            "the database's clock has not jumped in 30 days"
+            if jumps is None
+            else f"the database's clock has jumped {jumps['times']} times in 30 days, by {jumps['seconds']:+,.0f} s on "
+            f"{jumps['last']:%Y-%m-%d %H:%M} UTC; what waited was moved with it",
+            "" if jumps is None else "look after the time service of the database's machine",
+        )
         alive = tx.value(
             "select count(*) from executors where ended_at is null and beat_at > now() - interval '10 seconds'"
         )

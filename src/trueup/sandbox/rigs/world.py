@@ -31,6 +31,7 @@ from trueup.sandbox.rigs import house as houses
 from trueup.sandbox.rigs.vendor import Client, Fault, Traits, Vendor
 from trueup.store import deliveries, inbox
 from trueup.store.database import Database, Tx
+from trueup.store.steady import Steady
 
 Act = tuple[str, int]
 """What happens, and a number from which its particulars are drawn."""
@@ -148,6 +149,7 @@ class World:
         self.knobs = knobs
         self.dice = random.Random(seed)
         self.at = clock.START / clock.SECOND
+        self.skew = 0.0
         self.met: Counter[str] = Counter()
         self.log = hashlib.sha256()
         self.calm = False
@@ -168,6 +170,7 @@ class World:
             assert isinstance(client, Client)
             client.vendor = vendor
         database.transactions = 0
+        database.steady = Steady(lambda: self.at, "rig")
         database.border = self._border
         with self._quiet(), database.transaction() as tx:
             clock.wipe(tx)
@@ -267,12 +270,12 @@ class World:
 
     def _tell_time(self) -> None:
         with self._quiet(), self.database.transaction() as tx:
-            clock.turn(tx, int(self.at * clock.SECOND))
+            clock.turn(tx, int((self.at + self.skew) * clock.SECOND))
 
     def jump(self, seconds: float) -> None:
-        """Let the database's clock jump, ahead or back; what vendors do is not hurried by it."""
+        """Let the database's clock jump, ahead or back; the time in which vendors live and calls last goes on."""
         self.met["clock jump"] += 1
-        self.at += seconds
+        self.skew += seconds
         self._tell_time()
 
     # --- webhooks ------------------------------------------------------------------------------------------------
@@ -544,14 +547,13 @@ class World:
             step = 1.0 if done else min(step * 4, 7200.0)
 
     def _people_decide(self) -> int:
-        """Let a person look at what was rejected or parked: what is there is made known, what is not is sent again."""
+        """Let a person look at what was rejected or parked: a parked write that is there is made known as such, any other
+        is sent again. What was rejected is not there, whatever an earlier write has left."""
         with self.database.transaction() as tx:
-            rows = tx.rows(
-                "select key, system, object, gid, kind, purpose from deliveries where state in ('rejected', 'parked') order by key"
-            )
+            rows = tx.rows("select * from deliveries where state in ('rejected', 'parked') order by key")
             again, settled = [], 0
             for row in rows:
-                found = self._there(row["system"], row["object"], row["gid"])
+                found = self._there(row) if row["state"] == "parked" else None
                 if found is None:
                     again.append(row["key"])
                 elif found_by_a_person is not None:
@@ -563,10 +565,12 @@ class World:
                     again += [row["key"]] if row["purpose"] == "follow" else []
             return settled + deliveries.resend(tx, again)
 
-    def _there(self, system: str, object_name: str, gid: str) -> str | None:
-        """Return the record a target keeps an object as."""
-        rows = self.vendors[system].tables.get(object_name, {}).values()
-        return next((row.id for row in rows if row.key == gid), None)
+    def _there(self, row: dict[str, Any]) -> str | None:
+        """Return the record a target keeps an object as, where it shows what the delivery wrote, or something newer."""
+        version = int((row["body"] or {}).get("version") or 0)
+        rows = self.vendors[row["system"]].tables.get(row["object"], {}).values()
+        found = next((one for one in rows if one.key == row["gid"]), None)
+        return found.id if found and version and int(found.fields.get("version") or 0) >= version else None
 
     def check(self) -> list[str]:
         """Hold the end against every oracle."""
@@ -574,7 +578,7 @@ class World:
         with self.database.transaction() as tx:
             states = {r["state"]: int(r["n"]) for r in tx.rows("select state, count(*) as n from inbox group by 1")}
             unruled = int(tx.value("select count(*) from inbox where state = 'ignored' and rule is null"))
-            ledger = tx.rows("select key, system, object, gid, state, cause, dedupe from deliveries order by key")
+            ledger = tx.rows("select * from deliveries order by key")
             versions = tx.tuples("select gid, version from changes order by number")
             disputed = {
                 (r["system"], r["gid"]) for r in tx.rows("select system, gid from proposals where state = 'open'")
@@ -598,12 +602,7 @@ class World:
 
     def _seen_by_a_person(self, ledger: Sequence[dict[str, Any]]) -> list[str]:
         """Return what stays parked although it is there: nobody can tell from outside, so a person has to."""
-        return [
-            row["key"]
-            for row in ledger
-            if row["state"] in oracles.FOR_A_PERSON
-            and self._there(row["system"], row["object"], row["gid"]) is not None
-        ]
+        return [row["key"] for row in ledger if row["state"] == "parked" and self._there(row) is not None]
 
     def _waits_rightly(self, row: dict[str, Any]) -> bool:
         """Say whether a message waits for somebody nobody has hired."""
