@@ -36,6 +36,7 @@ from trueup.sandbox.rigs.vendor import Client, Row, Traits, Vendor
 from trueup.store import access, deliveries
 from trueup.store.database import Database
 from trueup.store.deliveries import Command
+from trueup.store.steady import Steady
 
 HANDLERS = ("webhook", "api", "poll", "deliver_a", "deliver_b", "deliver_c")
 ROUNDS = 40
@@ -201,6 +202,7 @@ class Deliver:
     def open(self) -> None:
         """Connect."""
         self.house.database.open()
+        _keep_time(self.house.database)
 
     def act(self, name: str, acknowledge: Callable[[str], None]) -> None:
         """Make what is due."""
@@ -218,6 +220,13 @@ def told(url: str, folder: Path, dedupe: str) -> House:
         raise Broken("the crash rig works over invented vendors")
     client.vendor = FiledVendor(folder / f"target-{dedupe}.jsonl", dedupe)
     return house
+
+
+def _keep_time(database: Database) -> None:
+    """Let the clock nobody can set stand where the rig has turned the database's: here time passes, and none jumps."""
+    with database.transaction() as tx:
+        at = clock.told(tx) / clock.SECOND
+    database.steady = Steady(lambda: at, "rig")
 
 
 class FiledVendor(Vendor):
@@ -413,6 +422,7 @@ class OfDeliveries(Judge):
                     if state == "confirmed":
                         break
                     clock.turn(tx, clock.told(tx) + PAUSE_SECONDS * clock.SECOND * (turn > 0))
+                _keep_time(self.house.database)
                 deliver(self.house, self.house.systems["books"], f"heir {turn} of {name}", pool)
         finally:
             pool.shutdown()
