@@ -28,7 +28,6 @@ from trueup.kernel.errors import Broken
 
 ROOT_HOME = Path("/var/lib/trueup")
 SETTINGS = {
-    "max_wal_size": "4GB",
     "wal_compression": "pglz",
     "checkpoint_timeout": "15min",
     "max_connections": "120",
@@ -38,6 +37,8 @@ SETTINGS = {
 }
 SHARE_OF_MEMORY = 8
 BUFFERS_MB = (128, 4096)
+SHARE_OF_DISK = 5
+LOG_MB = (1024, 32768)
 OTHERS_SECONDS = 120.0
 ORPHAN_SECONDS = 5.0
 
@@ -235,13 +236,27 @@ def _buffers() -> int:
     return min(max(memory // SHARE_OF_MEMORY, least), most)
 
 
+def _log(folder: Path) -> int:
+    """Return the MiB of log after which the server writes its pages out: a share of the free disk, within bounds.
+
+    The first change of a page after that writes the whole page to the log; a large run that changes pages all over the
+    ledger writes little else when it happens every few gigabytes. What is paid for it is disk, and time after a crash.
+    """
+    least, most = LOG_MB
+    return min(max(shutil.disk_usage(folder).free // 2**20 // SHARE_OF_DISK, least), most)
+
+
 def _launch(cluster: Cluster, url: str, tell: Callable[[str], None]) -> None:
     cluster.socket.mkdir(mode=0o700, exist_ok=True)
     options: dict[str, Any] = {}
     if cluster.user:
         shutil.chown(cluster.socket, cluster.user, _group(cluster))
         options = {"user": cluster.user, "group": _group(cluster), "extra_groups": []}
-    settings = SETTINGS | {"unix_socket_directories": str(cluster.socket), "shared_buffers": f"{_buffers()}MB"}
+    settings = SETTINGS | {
+        "unix_socket_directories": str(cluster.socket),
+        "shared_buffers": f"{_buffers()}MB",
+        "max_wal_size": f"{_log(cluster.data)}MB",
+    }
     arguments = [item for name, value in settings.items() for item in ("-c", f"{name}={value}")]
     began = told = time.monotonic()
     server = _spawn(cluster, arguments, options)

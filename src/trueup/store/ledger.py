@@ -238,7 +238,7 @@ def standing(
                     as on_draft,
                 coalesce(sum(case 'invoiced' when to_bucket then quantity when from_bucket then -quantity end), 0)::bigint
                     as invoiced
-            from moves where charge = c.key) m
+            from moves where fact = c.fact and charge = c.key) m
         left join time_entries t on t.gid = c.fact
         left join expense_lines e on e.gid = c.fact
         where c.document is not null
