@@ -6,8 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from trueup.entrypoints.cli.main import app
-from trueup.store import deliveries
+from trueup.pipeline.ingest import ingest
+from trueup.store import deliveries, inbox
 from trueup.store.deliveries import Command, Result
+from trueup.store.inbox import Arrival
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +67,24 @@ def test_half_done_processes_are_an_exit_code_and_can_be_taken_back(house, effec
     assert (code, told["let_go"]) == (0, ["nowhere/invoice/inv_refused/create"])
     assert effects("halves") == (0, {"halves": []})
     assert effects("undo", "no/such", "--by", "Ana", "--reason", "the client has left")[0] == 5
+
+
+def test_a_record_is_corrected_by_a_plan(house, sandbox, database_url):
+    def run(*words):
+        where = ["--workspace", str(sandbox.host.folder.parent / "workspace"), "--json"]
+        done = CliRunner().invoke(app, [*words, *where], env={"TRUEUP_DATABASE": database_url})
+        return done.exit_code, json.loads(done.stdout)
+
+    with house.database.transaction() as tx:
+        arrival = Arrival("Account", "001Q", "2026-08-01T00:00:00Z", b'{"Id": "001Q", "Name": 7, "Phone": "1"}')
+        (number,) = inbox.keep(tx, "salesforce", [arrival], origin="poll", lane="master")
+    while ingest(house, "master"):
+        pass
+    words = ("plan", "edit", str(number), "--by", "Li", "--reason", "a slip of the CRM")
+    assert run(*words, "--set", "Name")[0] == 2
+    assert run(*words, "--remove", "Fax")[0] == 5
+    code, plan = run(*words, "--set", "Name=Acme Ltd", "--remove", "Phone")
+    assert (code, plan["two_people"], plan["state"]) == (0, True, "proposed")
+    assert plan["choice"]["changes"] == [{"field": "Name", "json": '"Acme Ltd"'}, {"field": "Phone", "json": None}]
+    assert sum(plan["counts"].values()) == 1
+    assert run("plan", "apply", str(plan["number"]), "--by", "Li")[0] == 6, "somebody else applies it"

@@ -118,3 +118,55 @@ def test_a_refusal_is_a_sentence_on_the_page(people, reader):
     assert issue.encode() in reader("GET", "/issues?all=true").body
     assert reader("POST", f"/issues/{issue}/reopen").status == 303
     assert reader("GET", "/issues/000000000000").status == 404
+
+
+@pytest.fixture(scope="module")
+def misspelt(house):
+    """A deal in a stage nobody knows; gives its message's number."""
+    sold = small_firm.deal("X09", "a1", [{"key": "X09-L1", "package": "DATA-FF", "method": "fixed_fee", "amount": 900}])
+    (number,) = small_firm.hear(house, "dealer", "deal", {**sold, "stage": "wonn"})
+    return number
+
+
+def test_a_record_is_corrected_on_its_page_and_agreed_by_another_over_the_api(people, reader, house, misspelt):
+    _, bo, cy = people
+    page = reader("GET", f"/messages/{misspelt}").body.decode()
+    assert '<option value="stage">stage = &#34;wonn&#34;</option>' in page
+    assert '<option value="lines.0.amount">lines.0.amount = 900</option>' in page
+    typed = {"verb": "edit", "records": str(misspelt), "back": f"/messages/{misspelt}", "reason": "a slip of the CRM"}
+    back = reader("POST", "/plans", **typed, field=["lines.7.amount", ""], value=["800", ""])
+    assert b"a list of 1 has no place 7" in reader("GET", back.headers["location"]).body
+    made = reader("POST", "/plans", **typed, field=["stage", "", ""], value=["won", "", ""])
+    page = reader("GET", made.headers["location"]).body.decode()
+    assert "It edits what a system said." in page
+    assert "Somebody other than Di applies it" in page
+    assert "&#34;won&#34;" in page
+    number = made.headers["location"].rpartition("/")[2]
+    plan = bo.get(f"/v1/plans/{number}").json()
+    assert plan["edits"] == [{"field": "stage", "json": '"won"'}]
+    assert "changes" not in plan["choice"]
+    assert bo.post(f"/v1/plans/{number}/apply", {"digest": plan["digest"]}).status == 202
+    while plans.next_batch(house, number):
+        pass
+    plans.finish(house, number)
+    page = reader("GET", f"/messages/{misspelt}").body.decode()
+    assert "<strong>Corrected:</strong> Di made" in page
+    assert "and Bo agreed" in page
+    assert "Correct fields of it" not in page
+    with house.database.transaction() as tx:
+        copy = tx.value("select message from message_edits where original = %s", (misspelt,))
+    page = reader("GET", f"/messages/{copy}").body.decode()
+    assert "<strong>Not as it came:</strong> Di corrected" in page
+    assert "Correct fields" not in reader("GET", f"/messages/{copy}").body.decode()
+    assert cy.post("/v1/plans", {"verb": "edit", "records": [str(misspelt)], "reason": "a slip"}).status == 403
+
+
+def test_who_may_not_see_a_record_may_not_change_it(people, house):
+    ana = people[0]
+    (number,) = small_firm.hear(
+        house, "folks", "pay", {"id": "p9", "at": "9", "who": "nobody@small.example", "hourly_cost": 10}
+    )
+    asked = {"verb": "edit", "records": [str(number)], "reason": "a slip", "changes": [{"field": "who", "value": "x"}]}
+    answer = ana.post("/v1/plans", asked)
+    assert (answer.status, b"you may not see" in answer.body) == (422, True)
+    assert ana.post("/v1/plans", {**asked, "changes": [{"field": "who", "valeu": "x"}]}).status == 422

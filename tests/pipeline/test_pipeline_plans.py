@@ -17,7 +17,8 @@ from trueup.pipeline.house import LegalEntity
 from trueup.processes import plans
 from trueup.store import deliveries, issues
 from trueup.store.deliveries import Command, Result
-from trueup.store.plans import Choice
+from trueup.store.inbox import Arrival
+from trueup.store.plans import Choice, change
 
 CONTRACT = derive("contract", "sales", "Deal", "D1")
 
@@ -283,3 +284,115 @@ def test_what_people_did_about_a_cause_cannot_be_changed(house):
     assert listed(house)[0]["assignee"] == "Li"
     with pytest.raises(psycopg.Error):
         rows(house, "update issue_acts set by = 'nobody' returning number")
+
+
+def correct(house, number, *changes, by="Li", reason="the CRM's import spelled it wrong"):
+    return plans.propose(house, "edit", Choice(records=(str(number),), changes=changes), by=by, reason=reason)
+
+
+def edits(house):
+    return rows(house, "select * from message_edits order by message")
+
+
+def test_a_record_that_fails_is_corrected_by_one_person_and_agreed_by_another(house):
+    (number,) = deals(house, 1)
+    body = message(house, number)["body"]
+    plan = correct(house, number, change("stage", "won"))
+    assert (plan["counts"], plan["two_people"]) == ({"create": 1}, True)
+    assert ("status", None, "signed") in [
+        (d["field"], d["before"], d["after"]) for d in plan["items"][0]["differences"]
+    ]
+    assert (held(house, CONTRACT), edits(house), len(listed(house))) == (None, [], 1), "planning does nothing"
+    with pytest.raises(Held, match="edits what a system has said: somebody other than Li"):
+        apply(house, plan["number"], by="Li")
+    assert apply(house, plan["number"], by="Ana", digest=plan["digest"])["state"] == "applied"
+    (edit,) = edits(house)
+    assert held(house, CONTRACT).body["status"] == "signed"
+    assert listed(house) == []
+    assert (edit["original"], edit["edited_by"], edit["agreed_by"], edit["plan"]) == (
+        number,
+        "Li",
+        "Ana",
+        plan["number"],
+    )
+    assert edit["changes"] == [{"field": "stage", "before": "agreed", "after": "won"}]
+    came, made = message(house, number), message(house, edit["message"])
+    assert (came["body"], came["state"]) == (body, "superseded")
+    assert str(edit["message"]) in came["reason"]
+    assert (made["state"], made["origin"], made["stamp"]) == ("applied", "edit", came["stamp"])
+    assert all(row["missing"] == 0 for row in do(house, issues.balance))
+    second = correct(house, number, change("stage", "won"))
+    assert (second["counts"], second["acts_on"]) == ({"no_op": 1}, 0)
+    with pytest.raises(psycopg.Error, match="append only"):
+        rows(house, "update message_edits set reason = 'another' returning message")
+
+
+def test_a_correction_keeps_every_digit_of_what_it_leaves_alone_and_of_what_it_says(house):
+    keep(house, arrival("Account", ACCOUNT))
+    raw = b'{"id":"D1","at":"2026-08-02","code":"D01","name":"a","account":"A1","value":"x","currency":"EUR","stage":"won","rate":1.10}'
+    (number,) = keep(house, Arrival("Deal", "D1", "2026-08-02", raw))
+    work(house)
+    plan = correct(house, number, change("value", "12.50"), change("name", "{}"))
+    assert plan["counts"] == {"blocked": 1}, "a name is no object: it would fail for another reason"
+    plan = correct(house, number, change("value", "12.50"), change("name", "12 of 30"))
+    apply(house, plan["number"], by="Ana")
+    (edit,) = edits(house)
+    assert bytes(message(house, edit["message"])["body"]) == raw.replace(b'"x"', b"12.50").replace(
+        b'"a"', b'"12 of 30"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ([change("id", "D2")], "another record"),
+        ([change("at", "2026-09-01T00:00:00Z")], "another version"),
+        ([change("stage", "agreed")], "nothing is another value"),
+        ([change("nothing.below", "1")], "the record has no nothing"),
+        ([change("nothing")], "the record has no nothing"),
+        ([change("stage.below", "1")], "nothing lies below a plain value"),
+        ([change("", "1")], "without a name"),
+        ([{"field": "stage", "json": "{"}], "stage"),
+        ([], "name the record and the fields"),
+    ],
+)
+def test_a_correction_that_is_none_is_refused_with_a_sentence(house, changes, sentence):
+    (number,) = deals(house, 1)
+    with pytest.raises(Refused, match=sentence):
+        correct(house, number, *changes)
+    assert edits(house) == []
+
+
+def test_a_correction_is_of_one_failing_record(house):
+    numbers = deals(house, 2)
+    with pytest.raises(Refused, match="one record"):
+        plans.propose(
+            house, "edit", Choice(records=tuple(map(str, numbers)), changes=(change("stage", "won"),)), by="Li",
+            reason="both of them",
+        )  # fmt: skip
+    with pytest.raises(Refused, match="an edit changes"):
+        plans.propose(
+            house, "replay", Choice(records=(str(numbers[0]),), changes=(change("stage", "won"),)), by="Li",
+            reason="not a replay",
+        )  # fmt: skip
+
+
+def test_the_next_word_of_its_system_replaces_a_correction(house):
+    (number,) = deals(house, 1)
+    apply(house, correct(house, number, change("stage", "won"))["number"], by="Ana")
+    take(
+        house,
+        "Deal",
+        {**DEAL, "id": "D1", "code": "D01", "name": "Now this", "stage": "won", "at": "2026-09-03T11:00:00Z"},
+    )
+    assert held(house, CONTRACT).body["name"] == "Now this"
+
+
+def test_a_correction_stops_where_the_record_came_right_meanwhile(house):
+    (number,) = deals(house, 1)
+    plan = correct(house, number, change("stage", "won"))
+    take(house, "Deal", {**DEAL, "id": "D1", "code": "D01", "stage": "open", "at": "2026-08-03T11:00:00Z"})
+    done = apply(house, plan["number"], by="Ana")
+    assert (done["state"], done["done"], edits(house)) == ("stopped", 0, [])
+    assert "superseded" in done["stopped_by"]
+    assert held(house, CONTRACT).body["status"] == "draft"

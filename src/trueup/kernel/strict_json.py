@@ -127,6 +127,14 @@ def write(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
+_with_numbers = msgspec.json.Encoder(decimal_format="number")
+
+
+def write_numbers(value: Any) -> bytes:
+    """Write compact JSON in which decimals stay numbers, digit for digit, and keys keep their order."""
+    return _with_numbers.encode(value)
+
+
 def canonical(value: Any) -> bytes:
     """Write the canonical form (RFC 8785): equal content, equal bytes."""
     return rfc8785.dumps(_safe(plain(value)))

@@ -1,19 +1,24 @@
-"""Judge kept messages again, with today's mappings: for a trial that is taken back, or for good."""
+"""Judge kept messages again, with today's mappings, as they came or as a person corrects them: for a trial that is
+taken back, or for good."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from trueup.kernel.errors import Refused
 from trueup.kernel.money import to_units
-from trueup.kernel.strict_json import write
+from trueup.kernel.strict_json import plain, read, write, write_numbers
+from trueup.mapping.file import MappingFile
+from trueup.mapping.paths import ABSENT, getter, put
+from trueup.mapping.translate import translate
 from trueup.pipeline.house import House
 from trueup.pipeline.ingest import BATCH, ingest_batch
-from trueup.store import ledger, objects
+from trueup.store import inbox, ledger, objects
 from trueup.store.database import Tx
-from trueup.store.inbox import Message
+from trueup.store.inbox import Arrival, Message, Settlement
 from trueup.store.plans import Does, Item
 
 STUCK = ("quarantined", "waiting")
@@ -23,10 +28,13 @@ class _Shown(Exception):
     """Ends the trial transaction: nothing of it stays."""
 
 
-def trial(house: House, numbers: Sequence[int]) -> tuple[list[Item], dict[str, int], float]:
+def trial(
+    house: House, numbers: Sequence[int], changes: Sequence[Mapping[str, Any]] = ()
+) -> tuple[list[Item], dict[str, int], float]:
     """Judge messages again, write down what becomes of each, and take it all back.
 
     numbers   in the order they are to be judged
+    changes   of the one message that is to be edited, see `edited`
     Returns   an item for each message; the money it moves by currency, in units (see `_money`); and how many seconds it
               took by the database's clock
     """
@@ -37,7 +45,9 @@ def trial(house: House, numbers: Sequence[int]) -> tuple[list[Item], dict[str, i
     try:
         with house.database.transaction() as tx:
             began = tx.value("select clock_timestamp()")
-            for start in range(0, len(numbers), BATCH):
+            if changes:
+                items, _, _ = edited(tx, silent, numbers[0], changes)
+            for start in range(0, 0 if changes else len(numbers), BATCH):
                 items += again(tx, silent, numbers[start : start + BATCH])
             money = _money(tx, items)
             seconds = float(tx.value("select extract(epoch from clock_timestamp() - %s)", (began,)))
@@ -106,3 +116,63 @@ def again(tx: Tx, house: House, numbers: Sequence[int]) -> list[Item]:
         why = row["reason"] or row["state"]
         items.append(Item(str(number), does, why, expects, differences))
     return items
+
+
+def edited(
+    tx: Tx, house: House, number: int, changes: Sequence[Mapping[str, Any]]
+) -> tuple[list[Item], int | None, list[dict[str, Any]]]:
+    """Judge a failing message with some of its fields changed, inside the caller's transaction.
+
+    The message stays as it came; a copy with the changes is kept and judged in its place. The copy has the version of the
+    original: the next word of the record's own system replaces it like any other.
+
+    changes   field (dotted path) and json (JSON text; None takes the field out)
+    Returns   the item, under the original's number; the copy's number, None where nothing was judged; and the changes as
+              field, before, after
+    Raises    Refused (no_record, bad_change, nothing_changes, another_record)
+    """
+    row = tx.row(
+        "select system, object, external_id, stamp, body, deleted, lane, state from inbox where number = %s for update",
+        (number,),
+    )
+    if row is None or row["lane"] == "notice":
+        raise Refused(f"there is no record in message {number}", "no_record")
+    if row["state"] not in STUCK:
+        expects = hashlib.sha256(write([row["state"]])).hexdigest()
+        return [Item(str(number), "no_op", f"it is {row['state']}: only what fails is edited", expects)], None, []
+    body, told = _changed(bytes(row["body"]), changes)
+    mapping = house.inward.get((row["system"], row["object"]))
+    if mapping is not None and _named(mapping, body) != _named(mapping, bytes(row["body"])):
+        raise Refused("an edit cannot make another record, or another version of it, out of this one", "another_record")
+    arrival = Arrival(row["object"], row["external_id"], row["stamp"], body)
+    copies = inbox.keep(tx, row["system"], [arrival], origin="edit", lane=row["lane"])
+    if not copies:
+        raise Refused("the record came with these very values before: judge that message again", "nothing_changes")
+    inbox.settle(tx, [Settlement(number, "superseded", f"a person corrected it: message {copies[0]}")])
+    (item,) = again(tx, house, copies)
+    return [replace(item, record=str(number))], copies[0], told
+
+
+def _changed(body: bytes, changes: Sequence[Mapping[str, Any]]) -> tuple[bytes, list[dict[str, Any]]]:
+    try:
+        record = read(body)
+    except ValueError as wrong:
+        raise Refused(f"the record cannot be read ({wrong}): have it sent again", "bad_change") from wrong
+    told = []
+    before = record
+    for one in changes:
+        field, text = str(one["field"]).strip(), one.get("json")
+        try:
+            record = put(record, field, ABSENT if text is None else read(text.encode()))
+        except (ValueError, KeyError) as wrong:
+            raise Refused(f"{field or 'a field'}: {wrong.args[0]}", "bad_change") from wrong
+        old, new = getter(field)(before, before), getter(field)(record, record)
+        told.append({"field": field, "before": plain(old), "after": plain(new)})
+    if record == before:
+        raise Refused("nothing is another value than it was", "nothing_changes")
+    return write_numbers(record), told
+
+
+def _named(mapping: MappingFile, body: bytes) -> list[tuple[str, str]]:
+    """Return which records a body speaks of, and which version of each."""
+    return [(one.external_id, one.stamp) for one in translate(mapping, read(body))]

@@ -1,4 +1,4 @@
-"""Plan, then apply: one way for replays and retries.
+"""Plan, then apply: one way for replays, retries and edits.
 
 A plan is made by doing the work and taking it back (replay), or by reading the effect ledger (retry); it is kept with a
 hash of what it said. Applying is a durable process: it does the same again in batches, compares each batch with what the
@@ -6,7 +6,7 @@ plan said before it is committed, and stops at the first difference with nothing
 sent with is throttled where all deliveries are, by the account's budget: a retry only opens them.
 
 Starts on   a person who applies a plan
-Held by     a second person, where it moves money
+Held by     a second person, where it moves money or edits what a system has said
 Ends with   the plan applied, or stopped at a difference, by a person or by a fault
 Undo        none of its own: what it changed was said before, and another plan changes it again
 """
@@ -22,7 +22,7 @@ from trueup.kernel.money import from_units
 from trueup.kernel.strict_json import write
 from trueup.pipeline import replay
 from trueup.pipeline.house import House
-from trueup.store import deliveries, issues
+from trueup.store import deliveries, inbox, issues
 from trueup.store import plans as kept
 from trueup.store.database import Tx
 from trueup.store.plans import Choice, Does, Item, Verb
@@ -47,10 +47,10 @@ class _Differs(Exception):
 def propose(
     house: House, verb: Verb, choice: Choice, *, by: str, reason: str, minutes: int = MINUTES
 ) -> dict[str, Any]:
-    """Work out what a replay or retry would do to the chosen records, keep it as a plan, and do nothing.
+    """Work out what a replay, retry or edit would do to the chosen records, keep it as a plan, and do nothing.
 
     Returns   the plan as `look` gives it
-    Raises    Refused (reason, nothing_chosen, too_many, no_issue, no_record)
+    Raises    Refused (reason, nothing_chosen, too_many, no_issue, no_record; see `replay.edited` for those of an edit)
     """
     if len(reason.strip()) < 5:
         raise Refused("say why, in five characters or more", "reason")
@@ -58,24 +58,26 @@ def propose(
         raise Refused(
             "choose records: an issue, records, a system, an object, a time span or a customer", "nothing_chosen"
         )
+    if (verb == "edit") != bool(choice.changes) or (verb == "edit" and len(choice.records) != 1):
+        raise Refused("an edit changes fields of one record: name the record and the fields", "one_record")
     with house.database.transaction() as tx:
         if choice.issue:
             issues.one(tx, choice.issue)
         missing = kept.unknown(tx, verb, choice.records)
         if missing:
-            what = "message" if verb == "replay" else "write"
+            what = "write" if verb == "retry" else "message"
             raise Refused(f"there is no {what} {', '.join(missing[:3])}{' ...' if missing[3:] else ''}", "no_record")
-        numbers = kept.chosen_messages(tx, choice) if verb == "replay" else []
+        numbers = kept.chosen_messages(tx, choice) if verb != "retry" else []
         keys = kept.chosen_deliveries(tx, choice) if verb == "retry" else []
         items, money, seconds = _retry(tx, keys) if verb == "retry" else ([], {}, None)
-    if verb == "replay":
-        items, money, seconds = replay.trial(house, numbers)
+    if verb != "retry" and numbers:
+        items, money, seconds = replay.trial(house, numbers, choice.changes)
     counts = Counter(str(item.does) for item in items)
     digest = hashlib.sha256(write([verb, [[item.record, item.does, item.expects] for item in items]])).hexdigest()
     with house.database.transaction() as tx:
         number = kept.keep(
             tx, verb=verb, choice=choice, reason=reason, digest=digest, counts=counts, money=money, seconds=seconds,
-            two_people=_needs_two(house, money), by=by, minutes=minutes, items=items,
+            two_people=verb == "edit" or _needs_two(house, money), by=by, minutes=minutes, items=items,
         )  # fmt: skip
         if choice.issue:
             issues.note(tx, choice.issue, "planned", by, reason, {"plan": number})
@@ -111,7 +113,8 @@ def start(house: House, number: int, *, by: str, digest: str | None = None) -> d
             raise Refused(f"plan {number} has expired: make a new one, things may have changed", "expired")
         if plan["state"] == "proposed":
             if plan["two_people"] and plan["proposed_by"] == by:
-                raise Held(f"plan {number} moves money: somebody other than {by} applies it", "SECOND_PERSON")
+                why = "edits what a system has said" if plan["verb"] == "edit" else "moves money"
+                raise Held(f"plan {number} {why}: somebody other than {by} applies it", "SECOND_PERSON")
             kept.begin(tx, number, by)
         process = engine.start(tx, "plan_run", str(number), str(number))
         engine.restart(tx, process)  # where a fault ended it: batches that are done are not done twice
@@ -175,12 +178,31 @@ def _batch(house: House, number: int) -> bool:
         records = [row["record"] for row in rows]
         if plan["verb"] == "replay":
             done = replay.again(tx, house, [int(record) for record in records])
+        elif plan["verb"] == "edit":
+            done = _edit(tx, house, plan, int(records[0]))
         else:
             done = _items(kept.standing(tx, records, lock=True), records)
             deliveries.resend(tx, records)
         _compare(rows, done)
         kept.mark(tx, number, [row["position"] for row in rows])
         return True
+
+
+def _edit(tx: Tx, house: House, plan: dict[str, Any], record: int) -> list[Item]:
+    """Judge a record as the plan's changes make it, and write down who made them.
+
+    Raises    _Differs where the record is no longer one they fit
+    """
+    try:
+        done, copy, told = replay.edited(tx, house, record, plan["choice"]["changes"])
+    except Refused as no:
+        raise _Differs(str(no)) from no
+    if copy is not None:
+        inbox.note_edit(
+            tx, copy, record, plan["number"], told, reason=plan["reason"], by=plan["proposed_by"],
+            agreed_by=plan["applied_by"],
+        )  # fmt: skip
+    return done
 
 
 def _compare(rows: Sequence[dict[str, Any]], done: Sequence[Item]) -> None:

@@ -185,6 +185,12 @@ def raw_of(row: Mapping[str, Any], *, cost: bool = False, money: bool = True) ->
     )
 
 
+def sees_all(row: Mapping[str, Any], *, cost: bool = False, money: bool = True) -> bool:
+    """Say whether a reader may see every value of an inbox row: who may not see it may not change it."""
+    body = bytes(row["body"])
+    return raw_of(row, cost=cost, money=money).text == body.decode("utf-8", "backslashreplace")
+
+
 _ABOUT_COST = re.compile(
     r'("[^"]*(?:cost|salar|wage|compensation)[^"]*"\s*:\s*)("(?:[^"\\]|\\.)*"|[^\s,"{}\[\]]+)', re.I
 )

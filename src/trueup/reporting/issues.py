@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trueup.kernel.errors import Refused
 from trueup.kernel.ids import kind_of
 from trueup.kernel.money import from_units
+from trueup.reporting.evidence import sees_all
 from trueup.reporting.sight import HIDDEN, taken_out
-from trueup.store import issues
+from trueup.store import inbox, issues
 from trueup.store.database import Tx
 
 
@@ -45,11 +47,33 @@ def priced(row: dict[str, Any], money: bool) -> dict[str, Any]:
     return {**plain, "amounts": amounts if money else {}}
 
 
-def plan_seen(plan: dict[str, Any], *, cost: bool, money: bool) -> dict[str, Any]:
-    """Return a plan with the fields a reader may not see taken out of its differences."""
+def may_edit(tx: Tx, records: Sequence[str], *, cost: bool, money: bool) -> None:
+    """Refuse to let a reader change messages of which they may not see every value.
+
+    Raises    Refused (unseen)
+    """
+    for record in records:
+        if not _whole(tx, record, cost, money):
+            raise Refused(f"message {record} holds pay or money you may not see: somebody who may edits it", "unseen")
+
+
+def _whole(tx: Tx, record: str, cost: bool, money: bool) -> bool:
+    row = inbox.message(tx, int(record)) if record.isascii() and record.isdigit() and len(record) < 19 else None
+    return row is None or sees_all(row, cost=cost, money=money)
+
+
+def plan_seen(tx: Tx, plan: dict[str, Any], *, cost: bool, money: bool) -> dict[str, Any]:
+    """Return a plan without what a reader may not see: fields of its differences, and `edits`, the changes of an edit."""
     items = [{**item, "differences": _seen(item["differences"], cost, money)} for item in plan["items"]]
-    seen = {key: value for key, value in plan.items() if key != "money"}
-    return {**seen, "amounts": plan["amounts"] if money else {}, "items": items}
+    choice = dict(plan["choice"])
+    edits = choice.pop("changes", [])
+    return {
+        **{key: value for key, value in plan.items() if key != "money"},
+        "choice": choice,
+        "amounts": plan["amounts"] if money else {},
+        "items": items,
+        "edits": edits if all(_whole(tx, record, cost, money) for record in choice.get("records", ())) else [],
+    }
 
 
 def _seen(differences: Sequence[dict[str, Any]], cost: bool, money: bool) -> list[dict[str, Any]]:

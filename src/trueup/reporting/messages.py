@@ -1,12 +1,15 @@
 """One message: its bytes as they came, the mapping that read it, and what was decided on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from trueup.reporting.evidence import Decision, Raw, decisions, labels, raw_of
+from trueup.kernel.strict_json import read, write_numbers
+from trueup.reporting.evidence import Decision, Raw, decisions, labels, raw_of, sees_all
 from trueup.reporting.quarantine import Record, record_of
 from trueup.store import inbox
 from trueup.store.database import Tx
+
+MOST_FIELDS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class MessagePage:
 
     record    problems and advice, when it could not be used or waits
     siblings  other messages about the same record, the newest first
+    edits     the edits it was made by or made into: message, original, plan, changes, reason, edited_by, agreed_by
+    fields    what a person may change in a record that failed: dotted path -> its value as JSON text
     labels    our identifiers that appear in decisions -> what people call them
     """
 
@@ -46,6 +51,8 @@ class MessagePage:
     decisions: tuple[Decision, ...]
     siblings: tuple[int, ...]
     labels: dict[str, str]
+    edits: tuple[dict[str, Any], ...] = ()
+    fields: dict[str, str] = field(default_factory=dict)
 
 
 def message(tx: Tx, number: int, *, cost: bool = False, money: bool = True) -> MessagePage | None:
@@ -65,6 +72,8 @@ def message(tx: Tx, number: int, *, cost: bool = False, money: bool = True) -> M
         """,
         (row["system"], row["object"], row["external_id"], number),
     )
+    failing = row["state"] in ("quarantined", "waiting")
+    whole = sees_all(row, cost=cost, money=money)
     return MessagePage(
         raw_of(row, cost=cost, money=money),
         row["gid"],
@@ -74,12 +83,35 @@ def message(tx: Tx, number: int, *, cost: bool = False, money: bool = True) -> M
         row["deleted"],
         row["headers"],
         row["rule"],
-        record_of(row) if row["state"] in ("quarantined", "waiting") else None,
+        record_of(row) if failing else None,
         _mapping(tx, row, said),
         said,
         tuple(one["number"] for one in siblings),
         labels(tx, said, [one.gid for one in said]),
+        tuple(one if whole else {**one, "changes": []} for one in inbox.edits_of(tx, number)),
+        _fields(bytes(row["body"])) if failing and whole and row["lane"] != "notice" else {},
     )
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    """Return every plain value of a record under its path; nothing where the bytes are no record."""
+    try:
+        record = read(body)
+    except ValueError:
+        return {}
+    found: dict[str, str] = {}
+    below: list[tuple[str, Any]] = [("", record)]
+    while below and len(found) < MOST_FIELDS:
+        path, value = below.pop()
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+        if inner is None:
+            found[path] = write_numbers(value).decode()
+        else:
+            # A name with a dot in it has no path of its own.
+            below += [
+                (f"{path}.{name}".lstrip("."), one) for name, one in reversed(list(inner)) if "." not in str(name)
+            ]
+    return found
 
 
 def _mapping(tx: Tx, row: dict[str, Any], said: tuple[Decision, ...]) -> Mapping | None:

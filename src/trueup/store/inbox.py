@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from trueup.store.database import Tx, array, byte_strings, json, plain_json, whole_numbers
 
-Origin = Literal["webhook", "poll", "fetch", "api", "replay"]
+Origin = Literal["webhook", "poll", "fetch", "api", "replay", "edit"]
 Lane = Literal["notice", "master", "volume"]
 State = Literal["applied", "superseded", "ignored", "quarantined", "waiting"]
 
@@ -279,4 +279,29 @@ def reopen(tx: Tx, numbers: Sequence[int]) -> int:
     return tx.run(
         "update inbox set state = 'pending', due_at = now(), attempts = 0 where number = any(%s) and state <> 'pending'",
         (list(numbers),),
+    )
+
+
+def note_edit(
+    tx: Tx, message: int, original: int, plan: int, changes: Sequence[Mapping[str, Any]], *, reason: str, by: str,
+    agreed_by: str,
+) -> None:  # fmt: skip
+    """Write down who made a message out of another one, by which changes (field, before, after), and why."""
+    tx.run(
+        """
+        insert into message_edits (message, original, plan, changes, reason, edited_by, agreed_by)
+        values (%s, %s, %s, %s, %s, %s, %s)
+        """,
+        (message, original, plan, json(list(changes)), reason, by, agreed_by),
+    )
+
+
+def edits_of(tx: Tx, number: int) -> list[dict[str, Any]]:
+    """Return the edits a message was made by or made into, the oldest first."""
+    return tx.rows(
+        """
+        select message, original, plan, changes, reason, edited_by, agreed_by, created_at from message_edits
+        where %(number)s in (message, original) order by message
+        """,
+        {"number": number},
     )

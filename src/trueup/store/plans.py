@@ -6,12 +6,29 @@ from datetime import datetime
 from typing import Any, Literal
 
 from trueup.kernel.errors import Refused
+from trueup.kernel.strict_json import read, write
 from trueup.store.database import Tx, json, plain_json
 
-Verb = Literal["replay", "retry"]
+Verb = Literal["replay", "retry", "edit"]
 Does = Literal["create", "update", "settle", "no_op", "blocked"]
 MOST = 100_000
 """Records one plan may hold."""
+
+
+def change(field: str, value: str = "") -> dict[str, str | None]:
+    """Return one change of an edit, as a person types it: a value as JSON or as plain text, nothing to take it out.
+
+    >>> change("rate", "12.50"), change("type", "fixed"), change("note")
+    ({'field': 'rate', 'json': '12.50'}, {'field': 'type', 'json': '"fixed"'}, {'field': 'note', 'json': None})
+    """
+    text = value.strip()
+    if not text:
+        return {"field": field.strip(), "json": None}
+    try:
+        read(text.encode())
+    except (ValueError, ArithmeticError):
+        text = write(text).decode()
+    return {"field": field.strip(), "json": text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +39,8 @@ class Choice:
     records   message numbers (replay) or delivery keys (retry)
     since, until  received (replay) or asked (retry) in this span
     customer  our identifier of the customer the record's object belongs to
+    changes   of an edit: field (a dotted path into the record as it came) and json (the value as JSON text; None to
+              take the field out)
     """
 
     issue: str | None = None
@@ -31,6 +50,7 @@ class Choice:
     since: datetime | None = None
     until: datetime | None = None
     customer: str | None = None
+    changes: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -45,6 +65,7 @@ class Choice:
             "issue": self.issue, "records": list(self.records), "system": self.system, "object": self.object,
             "since": self.since.isoformat() if self.since else None,
             "until": self.until.isoformat() if self.until else None, "customer": self.customer,
+            "changes": [dict(one) for one in self.changes],
         }  # fmt: skip
         return {name: value for name, value in said.items() if value}
 
@@ -65,8 +86,8 @@ class Item:
 
 
 def unknown(tx: Tx, verb: Verb, records: Sequence[str]) -> list[str]:
-    """Return which of the named records there are not: message numbers for a replay, delivery keys for a retry."""
-    known = "select number::text as record from inbox" if verb == "replay" else "select key as record from deliveries"
+    """Return which of the named records there are not: delivery keys for a retry, else message numbers."""
+    known = "select key as record from deliveries" if verb == "retry" else "select number::text as record from inbox"
     rows = tx.rows(
         f"select r.record from unnest(%s::text[]) as r (record) where r.record not in ({known}) limit 4",
         (list(records),),

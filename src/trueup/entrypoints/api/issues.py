@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Security
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from trueup.entrypoints.api import bodies
@@ -14,6 +14,7 @@ from trueup.entrypoints.api.auth import Caller, signed_in
 from trueup.entrypoints.api.bodies import RawBody
 from trueup.entrypoints.api.process import Command, Number, Operator, said
 from trueup.kernel.money import to_units
+from trueup.kernel.strict_json import write_numbers
 from trueup.processes import plans
 from trueup.reporting import issues as desk
 from trueup.store import issues
@@ -37,10 +38,19 @@ class Decide(Command):
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
 
 
-class Plan(Command):
-    """Work out what a replay of messages or a retry of deliveries would do; all that is given must hold."""
+class Change(BaseModel):
+    """One change of an edit: another value at a dotted path of the record as it came, or the field taken out."""
 
-    verb: Literal["replay", "retry"]
+    model_config = ConfigDict(extra="forbid")
+    field: str = Field(min_length=1, max_length=200)
+    value: Any = None
+    remove: bool = False
+
+
+class Plan(Command):
+    """Work out what a replay or an edit of messages or a retry of deliveries would do; all that is given must hold."""
+
+    verb: Literal["replay", "retry", "edit"]
     reason: str = Field(min_length=5, max_length=400)
     issue: str | None = Field(default=None, pattern=r"^[0-9a-f]{12}$")
     records: list[str] = Field(default=[], max_length=5000)
@@ -49,6 +59,7 @@ class Plan(Command):
     since: datetime | None = None
     until: datetime | None = None
     customer: str | None = Field(default=None, max_length=40)
+    changes: list[Change] = Field(default=[], max_length=100)
 
 
 class Apply(Command):
@@ -136,24 +147,29 @@ def list_plans(request: Request, caller: Reader) -> Response:
 
 
 @router.post(
-    "/plans", tags=["issues"], summary="Plan a replay or a retry", operation_id="plan",
+    "/plans", tags=["issues"], summary="Plan a replay, a retry or an edit", operation_id="plan",
     responses={200: {"model": Planned}}, openapi_extra=said(Plan),
 )  # fmt: skip
 def make_plan(request: Request, caller: Operator, raw: RawBody) -> Response:
     """Work out what it would do, keep it, and do nothing; asking twice makes two plans, and neither does anything."""
     asked = bodies.command(raw, Plan)
     choice = Choice(
-        asked.issue, tuple(asked.records), asked.system, asked.object, asked.since, asked.until, asked.customer
-    )
+        asked.issue, tuple(asked.records), asked.system, asked.object, asked.since, asked.until, asked.customer,
+        tuple({"field": c.field, "json": None if c.remove else write_numbers(c.value).decode()} for c in asked.changes),
+    )  # fmt: skip
+    if asked.changes:
+        with house_of(request).database.transaction() as tx:
+            desk.may_edit(tx, choice.records, cost=caller.cost, money=caller.may("money:read"))
     made = plans.propose(house_of(request), asked.verb, choice, by=caller.name, reason=asked.reason)
-    return answer(_seen(made, caller))
+    return answer(_seen(request, made, caller))
 
 
 @router.get("/plans/{number}", tags=["issues"], summary="Read a plan", operation_id="get_plan")
 def get_plan(request: Request, caller: Reader, number: Number) -> Response:
     """Return a plan, how far it got, and what it says about its first records."""
     with house_of(request).database.transaction() as tx:
-        return answer(_seen(plans.look(tx, number), caller))
+        found = plans.look(tx, number)
+    return answer(_seen(request, found, caller))
 
 
 @router.post(
@@ -164,7 +180,7 @@ def apply_plan(request: Request, caller: Operator, number: Number, raw: RawBody)
     """Begin it; workers do it in batches, each compared with the plan. Read the plan to see how far they are."""
     asked = bodies.command(raw, Apply)
     begun = plans.start(house_of(request), number, by=caller.name, digest=asked.digest)
-    return answer(_seen(begun, caller), 202, {"Location": link("v1", "plans", str(number))})
+    return answer(_seen(request, begun, caller), 202, {"Location": link("v1", "plans", str(number))})
 
 
 @router.post(
@@ -174,8 +190,9 @@ def apply_plan(request: Request, caller: Operator, number: Number, raw: RawBody)
 def cancel_plan(request: Request, caller: Operator, number: Number, raw: RawBody) -> Response:
     """Begin no further batch; what is done stays done."""
     asked = bodies.command(raw, Cancel)
-    return answer(_seen(plans.cancel(house_of(request), number, by=caller.name, reason=asked.reason), caller))
+    return answer(_seen(request, plans.cancel(house_of(request), number, by=caller.name, reason=asked.reason), caller))
 
 
-def _seen(plan: dict[str, Any], caller: Caller) -> dict[str, Any]:
-    return desk.plan_seen(plan, cost=caller.cost, money=caller.may("money:read"))
+def _seen(request: Request, plan: dict[str, Any], caller: Caller) -> dict[str, Any]:
+    with house_of(request).database.transaction() as tx:
+        return desk.plan_seen(tx, plan, cost=caller.cost, money=caller.may("money:read"))

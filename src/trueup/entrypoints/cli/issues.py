@@ -173,11 +173,14 @@ def _human(data: dict[str, Any]) -> None:
         f"updates {counts.get('update', 0)}, settles {counts.get('settle', 0)}, no-ops {counts.get('no_op', 0)}, "
         f"blocked {counts.get('blocked', 0)}{'; money ' + _amounts(data['amounts']) if data['amounts'] else ''}"
     )
+    for one in data["choice"].get("changes", ()):
+        say(f"edits {one['field']}: {'taken out' if one['json'] is None else one['json']}")
     table("Records", ["record", "does", "because"], [[i["record"], i["does"], i["why"]] for i in data["items"]])
     if data["stopped_by"]:
         say(f"stopped: {data['stopped_by']}")
     if data["state"] == "proposed":
-        who = " (somebody else: it moves money)" if data["two_people"] else ""
+        why = "it edits what a system said" if data["verb"] == "edit" else "it moves money"
+        who = f" (somebody else: {why})" if data["two_people"] else ""
         say(f"do it{who}: trueup plan apply {data['number']} --by NAME, before {data['expires_at']}")
 
 
@@ -225,6 +228,29 @@ def _offer(verb: "Verb", words: str) -> None:
 
 _offer("replay", "Plan to judge messages again with today's mappings")
 _offer("retry", "Plan to send refused or parked writes again under their keys")
+
+
+@plan.command("edit")
+def edit(
+    message: int,
+    by: By,
+    reason: Reason,
+    put: Annotated[
+        list[str] | None, typer.Option("--set", help="FIELD=VALUE; the value as JSON, or as plain text.")
+    ] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="A field to take out.")] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Plan to correct fields of a message that failed; somebody else applies it, and the message stays as it came."""
+    with answers(as_json):
+        from trueup.store.plans import change
+
+        pairs = [one.partition("=") for one in put or ()]
+        if not all(between for _, between, _ in pairs):
+            leave(USAGE, "write --set FIELD=VALUE", as_json)
+        changes = [change(field, value or '""') for field, _, value in pairs] + [change(one) for one in remove or ()]
+        _propose("edit", workspace, as_json, by, reason, {"records": (str(message),), "changes": tuple(changes)})
 
 
 @plan.command("show")

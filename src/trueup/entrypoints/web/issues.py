@@ -14,7 +14,7 @@ from trueup.processes import plans
 from trueup.reporting import issues as desk_of
 from trueup.store import executors, issues
 from trueup.store import plans as kept
-from trueup.store.plans import Choice
+from trueup.store.plans import Choice, Verb
 
 router = APIRouter()
 Said = Annotated[str, Form(max_length=400)]
@@ -98,10 +98,12 @@ def plans_page(desk: Work) -> Response:
 @router.post("/plans", dependencies=[Depends(own_form)])
 def make_plan(
     desk: Acting,
-    verb: Annotated[str, Form(pattern="^(replay|retry)$")],
+    verb: Annotated[Verb, Form()],
     reason: Said = "",
     issue: Annotated[str, Form(max_length=12)] = "",
     records: Annotated[list[str] | None, Form(max_length=5000)] = None,
+    field: Annotated[list[str] | None, Form(max_length=20)] = None,
+    value: Annotated[list[str] | None, Form(max_length=20)] = None,
     back: Annotated[str, Form(max_length=500)] = "",
 ) -> Response:
     """Work out what it would do, and go to the plan; nothing is done."""
@@ -109,10 +111,13 @@ def make_plan(
     try:
         if len(reason.strip()) < 5:
             raise Refused("say why, in five characters or more", "reason")
-        chosen = Choice(issue=issue or None, records=tuple(records or ()))
-        made = plans.propose(
-            desk.house, "replay" if verb == "replay" else "retry", chosen, by=desk.visitor.name, reason=reason.strip()
-        )
+        typed = zip(field or (), value or (), strict=False) if verb == "edit" else ()
+        changes = tuple(kept.change(name, said) for name, said in typed if name)
+        chosen = Choice(issue=issue or None, records=tuple(records or ()), changes=changes)
+        if changes:
+            with desk.reading() as tx:
+                desk_of.may_edit(tx, chosen.records, cost=desk.can("cost:read"), money=desk.can("money:read"))
+        made = plans.propose(desk.house, verb, chosen, by=desk.visitor.name, reason=reason.strip())
     except Trouble as no:
         return _to(back, no)
     return RedirectResponse(f"/plans/{made['number']}", 303)
@@ -126,7 +131,7 @@ def plan_page(desk: Work, number: int) -> Response:
             found: dict[str, Any] = plans.look(tx, number)
         except Refused as no:
             raise HTTPException(404, str(no)) from no
-        it = desk_of.plan_seen(found, cost=desk.can("cost:read"), money=desk.can("money:read"))
+        it = desk_of.plan_seen(tx, found, cost=desk.can("cost:read"), money=desk.can("money:read"))
         return show(
             desk, tx, "plan.html", here="plans", title=f"Plan {number}", cli=f"trueup plan show {number}", it=it,
             own=it["proposed_by"] == desk.visitor.name, nobody_works=not executors.living(tx),
