@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from trueup.billing.holds import REASONS
 from trueup.billing.metrics import METRICS
-from trueup.connectors.sdk import registry
+from trueup.connectors.sdk import registry, remedies
 from trueup.entrypoints import bootstrap
 from trueup.entrypoints.api.app import PARTS
 from trueup.entrypoints.api.auth import SCOPES
@@ -78,6 +78,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "ownership.md", owners()
     yield "verbs.md", verbs()
     yield "holds.md", holds()
+    yield "remedies.md", ways_out()
     yield "metrics.md", metrics()
     yield "processes.md", processes()
     yield "deliveries.md", deliveries()
@@ -121,6 +122,7 @@ def index() -> str:
         ("[Ownership](ownership.md)", "which role may set which field in which status"),
         ("[Mapping verbs](verbs.md)", "the vocabulary of mapping files"),
         ("[Holds](holds.md)", "why something may not be billed yet, and who removes the reason"),
+        ("[Ways out](remedies.md)", "what a failure means, and what to do, in order"),
         ("[Metrics](metrics.md)", "the figures on the pages, each with definition and formula"),
         ("[Processes](processes.md)", "what starts, what waits, what comes out"),
         ("[Deliveries](deliveries.md)", "the states of a write to another system, and which may follow which"),
@@ -313,6 +315,27 @@ def holds() -> str:
     )
     rows = [(f"`{name}`", reason.sentence, reason.owner, reason.released_by) for name, reason in REASONS.items()]
     return page("Holds", start, table(("code", "what is wrong and what to do", "who", "ends with"), rows))
+
+
+def ways_out() -> str:
+    """List the catalogue of remedies."""
+    start = (
+        "What the issue page, `trueup issue show` and `GET /v1/issues/{issue}` offer, in the order in which to try it. A "
+        "workspace adds its own in `remedies.yaml`: a list of entries with `id`, `source` (`message` or `delivery`), what must "
+        "hold of the failure (`state`, `system`, `object`, `code`, `field`), `cause`, and up to three `ways` with `do`, `then` "
+        "(`replay`, `edit`, `retry`, `itself`) and `who`. The entry that names most wins; one with the `id` of another takes its "
+        "place; two about the same failures are refused at the start. What a connector's codes mean stands on its own page."
+    )
+    rows = [
+        (
+            f"`{one.id}`",
+            one.source,
+            one.cause,
+            " ".join(f"{n}. {way.do}: *{way.then}*." for n, way in enumerate(one.ways, 1)),
+        )
+        for one in remedies.general()
+    ]
+    return page("Ways out", start, table(("entry", "of a", "cause", "ways out"), rows))
 
 
 def metrics() -> str:
@@ -545,7 +568,10 @@ def connector(name: str) -> str:
         (f"`{o}`", f"`{write.kind}`", f"{write.dedupe}: {DEDUPE[write.dedupe]}{_way(write)}", *_mapped(outward.get(o)))
         for o, write in manifest.writes.items()
     ]
-    refusals = [(f"`{c}`", r.kind, r.meaning, r.advice) for c, r in manifest.refusals.items()]
+    refusals = [
+        (f"`{c}`", r.kind, r.meaning, " ".join(f"{n}. {way.do}." for n, way in enumerate(r.ways, 1)) or r.advice)
+        for c, r in manifest.refusals.items()
+    ]
     facts = [
         ("role", manifest.role),
         ("tier", manifest.tier),

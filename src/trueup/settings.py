@@ -707,6 +707,7 @@ class Settings:
     systems: Mapping[str, SystemSettings]
     owners: Mapping[str, str]
     ownership: str | None
+    remedies: str | None
     overlays: Mapping[str, str]
     connector_folders: tuple[Path, ...]
     schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)
@@ -810,7 +811,8 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         packages=file.packages,
         systems=file.systems,
         owners=file.owners,
-        ownership=ownership.read_text("utf-8") if ownership.is_file() else None,
+        ownership=_text(ownership),
+        remedies=_text(workspace / "remedies.yaml"),
         overlays={
             f"{one.parent.name}/{one.name}": one.read_text("utf-8")
             for one in sorted((workspace / "mappings").glob("*/*.yaml"))
@@ -824,7 +826,7 @@ def load(workspace: Path, environment: Mapping[str, str] | None = None) -> Setti
         late_revenue=file.late_revenue,
         entries_per_part=file.entries_per_part,
         origin=origin,
-        invoice_template=layout.read_text("utf-8") if layout.is_file() else None,
+        invoice_template=_text(layout),
         tax=tax,
         prepayments=_prepayments(workspace, entities),
         duplicates=file.duplicates,
@@ -859,6 +861,10 @@ def _tax(workspace: Path, entities: Mapping[str, EntitySettings]) -> TaxSettings
     if len(set(said)) < len(said):
         raise SettingsError("tax.yaml: services: two entries say what the same line, contract or package sells")
     return tax
+
+
+def _text(file: Path) -> str | None:
+    return file.read_text("utf-8") if file.is_file() else None
 
 
 def _schedules(workspace: Path) -> dict[str, ScheduleSettings]:

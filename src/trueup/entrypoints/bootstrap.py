@@ -29,7 +29,7 @@ from trueup.billing.terms import (
     Tiers,
     TimeType,
 )
-from trueup.connectors.sdk import registry
+from trueup.connectors.sdk import registry, remedies
 from trueup.connectors.sdk.courier import Subscriber
 from trueup.connectors.sdk.manifest import Manifest, Write
 from trueup.connectors.sdk.wire import Connection
@@ -122,6 +122,9 @@ def build(settings: Settings, database: Database) -> House:
         known = replace(known, duplicates="ignore")  # one system alone cannot report what another did
     told = {name: _subscriber(settings, name, one) for name, one in settings.subscribers.items()}
     house = House(database, systems, inward, outward, rules, known, list(REACTIONS), subscribers=told)
+    if settings.remedies:
+        house.own_remedies = remedies.read(settings.remedies, "remedies.yaml")
+    house.remedies()  # a catalogue that contradicts itself is refused now, not when somebody needs it
     _check_numbering(house.firm.entities, rules)
     with database.transaction() as tx:
         for system in systems.values():

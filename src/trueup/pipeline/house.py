@@ -16,6 +16,7 @@ from trueup.billing.terms import Terms
 from trueup.connectors.sdk.client import VendorClient
 from trueup.connectors.sdk.courier import Subscriber
 from trueup.connectors.sdk.registry import Connector
+from trueup.connectors.sdk.remedies import Catalogue, Remedy, catalogue
 from trueup.documents.issue import Letterhead
 from trueup.governance.ownership import Ownership
 from trueup.kernel.errors import Broken
@@ -194,6 +195,7 @@ class House:
 
     edition  number of the rules it works by, once they are kept: every decision and act names it
     subscribers  who is told of business events, by name
+    own_remedies  entries of the workspace, beside those of the hub and of the connectors
     """
 
     database: Database
@@ -205,6 +207,11 @@ class House:
     reactions: list[Reaction] = field(default_factory=list)
     edition: int | None = None
     subscribers: Mapping[str, Subscriber] = field(default_factory=dict)
+    own_remedies: tuple[Remedy, ...] = ()
+
+    def remedies(self) -> Catalogue:
+        """Return what failures mean here, and the ways out."""
+        return catalogue({name: one.connector.manifest for name, one in self.systems.items()}, self.own_remedies)
 
     def with_role(self, role: str) -> list[System]:
         """Return the systems that play a role."""

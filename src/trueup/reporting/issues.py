@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trueup.connectors.sdk.manifest import Way
+from trueup.connectors.sdk.remedies import Catalogue
 from trueup.kernel.errors import Refused
 from trueup.kernel.ids import kind_of
 from trueup.kernel.money import from_units
@@ -20,8 +22,10 @@ def causes(tx: Tx, *, everything: bool = False, money: bool = True) -> list[dict
     return [priced(one, money) for one in issues.listed(tx, everything=everything)]
 
 
-def cause(tx: Tx, issue: str, *, money: bool = True) -> dict[str, Any]:
-    """Return one cause with its records, those that came right, its timeline, and what changed when it came back.
+def cause(tx: Tx, issue: str, catalogue: Catalogue, *, money: bool = True) -> dict[str, Any]:
+    """Return one cause with its records, those that came right, its timeline, what changed when it came back, and `remedy`.
+
+    catalogue  what failures mean in this house; see `remedy` for its form
 
     Raises    Refused (no_issue)
     """
@@ -32,8 +36,57 @@ def cause(tx: Tx, issue: str, *, money: bool = True) -> dict[str, Any]:
         "failing": [priced({**row, "money": _one(row)}, money) for row in issues.records(tx, issue)],
         "came_right": [priced({**row, "money": _one(row)}, money) for row in issues.records(tx, issue, ended=True, limit=50)],
         "timeline": issues.acts(tx, issue),
+        "remedy": remedy(found, catalogue),
         "changed_since": issues.changed_since(tx, found["changed_at"]) if regressed else [],
     }  # fmt: skip
+
+
+def remedy(failure: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """Return what a failure means and the numbered ways out.
+
+    failure  source, class, system, object, code, field and, for what is to be called, issue
+    Returns  id (None where nobody has written it down), cause, ways: number, label (what a person does), then (replay, edit,
+             retry, itself), says (what that act does), who; method, href, body and needs (a scope) of the call that plans
+             it, None where nothing is to be called
+    """
+    found = catalogue.of(failure)
+    ways = found.ways if found is not None else UNWRITTEN[failure["source"]]
+    return {
+        "id": found.id if found is not None else None,
+        "cause": found.cause if found is not None else "nobody has written down what this failure means",
+        "ways": [
+            {
+                "number": number, "label": way.do, "then": way.then, "says": SAYS[way.then], "who": way.who,
+                **(_call(way.then, failure["issue"]) if way.then in ("replay", "retry") else NO_CALL),
+            }
+            for number, way in enumerate(ways, 1)
+        ],
+    }  # fmt: skip
+
+
+def _call(verb: str, issue: str) -> dict[str, Any]:
+    return {"method": "POST", "href": "/v1/plans", "body": {"verb": verb, "issue": issue}, "needs": "ops:act"}
+
+
+NO_CALL: Mapping[str, None] = {"method": None, "href": None, "body": None, "needs": None}
+SAYS: Mapping[str, str] = {
+    "replay": "plan to judge the messages again",
+    "edit": "plan a correction on the message's page; somebody else agrees",
+    "retry": "plan to send them again, each under its own key",
+    "itself": "nothing to press: it comes right by itself",
+}
+"""Act of the hub -> what it does."""
+UNWRITTEN: Mapping[str, tuple[Way, ...]] = {
+    "message": (
+        Way(do="Correct the record at its source", then="itself", who="whoever keeps the record"),
+        Way(do="Mend what the sentence names", then="replay"),
+    ),
+    "delivery": (
+        Way(do="Mend what the system's sentence names", then="retry"),
+        Way(do="Correct the record at its owner; a newer write takes this one's place", then="itself"),
+    ),
+}
+"""Source of a failure -> the ways out that are always there."""
 
 
 def _one(row: Mapping[str, Any]) -> dict[str, int]:

@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from trueup import engine
+from trueup.connectors.sdk.remedies import Catalogue, general
 from trueup.reporting.amounts import Amount, amount_of
 from trueup.reporting.disagreements import Proposal, proposals
 from trueup.store.database import Tx
 
 MOST = 200
+_KNOWN = Catalogue(general())
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,24 +109,6 @@ class Quarantine:
         return not (self.bad or self.waiting or self.calls or self.writes or self.processes or self.proposals)
 
 
-ADVICE: Mapping[str, str] = {
-    "not_in_table": "Add the value to the mapping's table, or correct the record at its source. Then retry.",
-    "missing": "Fill the field in at the source: it comes in again by itself. Or make the line optional, and retry.",
-    "not_a_number": "Correct the figure at its source.",
-    "not_exact": "The amount has more digits than its currency; correct it at its source.",
-    "no_mapping": "Nothing reads this object: add a mapping, or leave it out of the connector's reads.",
-    "not_json": "The bytes are no JSON we accept; look at them, then ask the sender.",
-    "unreadable": "An authentic call we cannot read; look at its bytes and at the vendor's release notes.",
-    "may_not_create": "The system may not create this kind; create it at its owner, or change ownership.yaml.",
-    "unknown_field": "The mapping fills a field the object does not have; correct the mapping and retry.",
-    "unknown_status": "Add the status to the mapping's table.",
-    "invalid": "The value does not fit its field; correct it at its source, or correct the mapping and retry.",
-}
-"""Code of a problem -> what to do about it."""
-
-FAULT = "This is a fault of the hub: keep the record, report it, retry after the update."
-WAITS = "Nothing to do: it goes on by itself when that record arrives. If it never does, look for it at its source."
-
 CALLS: tuple[tuple[str, str], ...] = (
     ("signature", "Compare the webhook secret with the one at the sender; if it is right there, somebody else calls."),
     ("old", "Compare both clocks; a call repeated by somebody is refused for its age."),
@@ -177,10 +161,13 @@ def records(tx: Tx, state: str, *, limit: int = MOST) -> tuple[Record, ...]:
 def record_of(row: Mapping[str, Any]) -> Record:
     """Return an inbox row as a record with its problems and what to do about them."""
     problems = tuple(Trouble(one["field"], one["code"], one["message"]) for one in row["problems"] or ())
-    if row["state"] == "waiting":
-        advice = WAITS
-    else:
-        advice = ADVICE.get(problems[0].code, "Correct it at its source.") if problems else FAULT
+    waits = row["state"] == "waiting"
+    failure = {
+        "source": "message", "class": row["state"], "system": row["system"], "object": row["object"],
+        "code": "waits" if waits else problems[0].code if problems else "fault", "field": "",
+    }  # fmt: skip
+    known = _KNOWN.of(failure)
+    advice = known.advice if known is not None else "Correct it at its source."
     return Record(
         row["number"],
         row["system"],

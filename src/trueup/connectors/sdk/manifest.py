@@ -120,12 +120,30 @@ class Write(Fact):
         return self
 
 
-class Refusal(Fact):
-    """What one of the vendor's error codes means and what a person can do."""
+class Way(Fact):
+    """One way out of a failure.
 
-    meaning: str
+    do    what a person does first, as a sentence without its full stop
+    then  the act of the hub that follows: replay (judge the message again), edit (correct the message), retry (send
+          the write again), or itself (it goes on, or a newer word takes its place, without anybody pressing)
+    who   who does it, where that is not an operator of the hub
+    """
+
+    do: str = Field(min_length=5)
+    then: Literal["replay", "edit", "retry", "itself"]
+    who: str = "an operator"
+
+
+class Refusal(Fact):
+    """What one of the vendor's error codes means and what a person can do.
+
+    ways  numbered ways out, where there is more to say than `advice`
+    """
+
+    meaning: str = Field(min_length=10)
     kind: Literal["data", "permission", "period", "duplicate", "limit", "configuration"] = "data"
     advice: str
+    ways: tuple[Way, ...] = Field(default=(), max_length=3)
 
 
 class Webhook(Fact):

@@ -106,7 +106,7 @@ def list_issues(request: Request, caller: Reader, all: Annotated[bool, Query()] 
 def get_issue(request: Request, caller: Reader, issue: Issue) -> Response:
     """Return a cause with its records and its timeline."""
     with house_of(request).database.transaction() as tx:
-        return answer(desk.cause(tx, issue, money=caller.may("money:read")))
+        return answer(desk.cause(tx, issue, house_of(request).remedies(), money=caller.may("money:read")))
 
 
 @router.post(

@@ -69,8 +69,9 @@ def one(
     with answers(as_json):
         from trueup.reporting import issues
 
-        with house_of(workspace).database.transaction() as tx:
-            found = issues.cause(tx, name)
+        house = house_of(workspace)
+        with house.database.transaction() as tx:
+            found = issues.cause(tx, name, house.remedies())
 
         def human(data: dict[str, Any]) -> None:
             say(f"{data['system']} {data['object']}: {data['cause']} · {data['state']} · {data['records']} records")
@@ -78,8 +79,15 @@ def one(
             table("Records", ["record", "blocked#", "since", "times#"], rows)
             acts = [[a["created_at"], a["act"], a["by"], a["reason"]] for a in data["timeline"]]
             table("Timeline", ["when", "what", "by", "why"], acts)
-            verb = "replay" if data["source"] == "message" else "retry"
-            say(f"go on: trueup plan {verb} --issue {name} --by NAME --reason WHY")
+            say(f"{data['remedy']['cause']}; ways out:")
+            for way in data["remedy"]["ways"]:
+                press = {
+                    "replay": f"trueup plan replay --issue {name} --by NAME --reason WHY",
+                    "retry": f"trueup plan retry --issue {name} --by NAME --reason WHY",
+                    "edit": "trueup plan edit MESSAGE --set FIELD=VALUE --by NAME --reason WHY",
+                    "itself": way["says"],
+                }
+                say(f"  {way['number']}. {way['label']} ({way['who']})\n     then: {press[way['then']]}")
 
         show(found, as_json, human)
 

@@ -50,7 +50,7 @@ def issue_page(desk: Work, issue: str) -> Response:
     """Show one cause, its records, the ways out, and its timeline."""
     with desk.reading() as tx:
         try:
-            it = desk_of.cause(tx, issue, money=desk.can("money:read"))
+            it = desk_of.cause(tx, issue, desk.house.remedies(), money=desk.can("money:read"))
         except Refused as no:
             raise HTTPException(404, str(no)) from no
         return show(

@@ -10,6 +10,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
+from trueup.connectors.sdk.remedies import Catalogue
 from trueup.entrypoints.web import (
     actions,
     adjusting,
@@ -336,6 +337,7 @@ def message_page(desk: Work, number: Annotated[int, Path(ge=1, le=2**62)]) -> Re
 @router.get("/quarantine")
 def quarantine_page(desk: Work) -> Response:
     """Show what could not be used, and what to do."""
+    known = desk.house.remedies()
     with desk.reading() as tx:
         return show(
             desk,
@@ -345,23 +347,18 @@ def quarantine_page(desk: Work) -> Response:
             title="Quarantine",
             cli="trueup status",
             page=quarantine.quarantine(tx, cost=desk.can("cost:read"), money=desk.can("money:read")),
-            advice=lambda write: _advice(desk.house, write),
+            advice=lambda write: _advice(known, write),
         )
 
 
-def _advice(house: House, write: quarantine.RefusedWrite) -> str:
-    """Return what the connector's manifest says about a refusal, or what the state asks for."""
-    system = house.systems.get(write.system)
-    refusal = system.connector.manifest.refusals.get(write.code or "") if system else None
-    if refusal is not None:
-        return f"{refusal.meaning.rstrip('.').capitalize()}: {refusal.advice.rstrip('.')}."
-    if write.state == "unknown":
-        return "Nothing: the hub looks whether it landed, and goes on by itself."
-    if write.code == "silence":
-        return "Look in the system whether the document is there. If it is not, send it again."
-    if write.code in ("configuration", "mapping", "fault"):
-        return "Correct the mapping or the set-up, then send it again."
-    return "Remove the cause in the system, then send it again."
+def _advice(catalogue: Catalogue, write: quarantine.RefusedWrite) -> str:
+    """Return what a refusal means, and the ways out."""
+    failure = {"source": "delivery", "class": write.state, "system": write.system, "object": write.object,
+               "code": write.code, "field": ""}  # fmt: skip
+    found = catalogue.of(failure)
+    if found is None:
+        return "Remove the cause in the system, then send it again."
+    return f"{found.cause[:1].upper()}{found.cause[1:].rstrip('.')}: {found.advice}"
 
 
 @router.get("/events")
