@@ -158,6 +158,17 @@ class WindowSettings(_Part):
         return given
 
 
+class WriteBudgetSettings(_Part):
+    """When a record is no longer written: each write of so many in a row came back changed and led to the next.
+
+    turns  writes in a row, nobody having said anything new in between
+    hours  in which they are counted
+    """
+
+    turns: int = Field(default=6, gt=0)
+    hours: float = Field(default=24, gt=0)
+
+
 class SystemSettings(_Part):
     """One connected system. Credentials are secret references; nothing secret stands in the file.
 
@@ -167,6 +178,8 @@ class SystemSettings(_Part):
     per_second, concurrency  our share of the account's limits; absent takes the connector's own
     late_commit_seconds  how long after silence a write can still arrive; absent takes what the connector says
     read_back_minutes    when what was written more than once is read again; absent takes what the connector says
+    write_budget         when a record that our own writes keep changing is no longer written; absent takes what the
+                         connector says
     """
 
     connector: str
@@ -183,6 +196,7 @@ class SystemSettings(_Part):
     concurrency: int | None = Field(default=None, gt=0)
     late_commit_seconds: float | None = Field(default=None, ge=0)
     read_back_minutes: float | None = Field(default=None, gt=0)
+    write_budget: WriteBudgetSettings | None = None
 
 
 class SubscriberSettings(_Part):

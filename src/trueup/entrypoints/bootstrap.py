@@ -31,7 +31,7 @@ from trueup.billing.terms import (
 )
 from trueup.connectors.sdk import registry, remedies
 from trueup.connectors.sdk.courier import Subscriber
-from trueup.connectors.sdk.manifest import Manifest, Write
+from trueup.connectors.sdk.manifest import Manifest, Write, WriteBudget
 from trueup.connectors.sdk.wire import Connection
 from trueup.documents.issue import Letterhead
 from trueup.governance import ownership
@@ -163,10 +163,12 @@ def paced(manifest: Manifest, configured: SystemSettings) -> Manifest:
 
 
 def patient(manifest: Manifest, configured: SystemSettings) -> Manifest:
-    """Return the manifest with what the workspace says about late writes and reading back."""
+    """Return the manifest with what the workspace says about late writes, reading back and writes that come back."""
+    budget = configured.write_budget
     said = {
         "late_commit_seconds": configured.late_commit_seconds,
         "read_back_minutes": configured.read_back_minutes,
+        "write_budget": None if budget is None else WriteBudget(turns=budget.turns, hours=budget.hours),
     }
     given = {name: value for name, value in said.items() if value is not None}
     if not given:

@@ -31,6 +31,14 @@ KINDS: dict[str, type[Canonical]] = {
     )
 }
 
+MONEY_FIELDS = frozenset(
+    {
+        "amount", "amount_spent", "applications", "balance", "budget", "gross", "lines", "net", "periods", "rate", "tax",
+        "total_credit", "total_debit", "value",
+    }
+)  # fmt: skip
+"""Fields of objects that hold money."""
+
 
 def schemas() -> dict[str, Any]:
     """Return the JSON Schema of every kind, for docs, editors and the API."""

@@ -12,7 +12,7 @@ from trueup.connectors.sdk.wire import Receipt, Record
 from trueup.kernel.errors import Broken, Busy, Refused, Trouble, Unsettled
 from trueup.kernel.strict_json import digest
 from trueup.mapping.outward import Body, outward
-from trueup.pipeline import settling
+from trueup.pipeline import circles, settling
 from trueup.pipeline.chunks import send
 from trueup.pipeline.house import House, System
 from trueup.pipeline.pace import lane_of
@@ -94,10 +94,14 @@ def _prepare(
     links: dict[tuple[str, str], Link] = {
         (link.gid, link.object): link for link in crosswalk.of(tx, sorted(gids)) if link.system == system.name
     }
+    stopped = circles.stopped(tx, house, system, claimed)
     ready: list[Prepared] = []
     results: list[Result] = []
     made = []
     for delivery in claimed:
+        if delivery.key in stopped:
+            results.append(_waits(delivery, "parked", stopped[delivery.key], circles.CODE))
+            continue
         write = system.connector.manifest.writes.get(delivery.object)
         kept_back, source = gate.look(delivery, sources[delivery.key])
         if kept_back is not None:

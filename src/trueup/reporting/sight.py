@@ -4,18 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from trueup.kernel.ids import kind_of
-from trueup.model.kinds import KINDS
+from trueup.model.kinds import KINDS, MONEY_FIELDS
 
 HIDDEN = "hidden"
 """Stands where a value was taken out."""
-
-MONEY_FIELDS = frozenset(
-    {
-        "amount", "amount_spent", "applications", "balance", "budget", "gross", "lines", "net", "periods", "rate", "tax",
-        "total_credit", "total_debit", "value",
-    }
-)  # fmt: skip
-"""Fields of objects that hold money."""
 
 WITHOUT_MONEY = frozenset({"customer", "project", "task", "resource", "assignment", "time_entry"})
 """Kinds whose raw records a reader without `money:read` may see."""

@@ -67,7 +67,10 @@ def one(tx: Tx, issue: str) -> dict[str, Any]:
 
 
 def records(tx: Tx, issue: str, *, limit: int = 200, ended: bool = False) -> list[dict[str, Any]]:
-    """Return the records of a cause: those that still fail (most money first), or those that came right (newest first)."""
+    """Return the records of a cause: those that still fail (most money first), or those that came right (newest first).
+
+    rows   a failure's columns and, of those that still fail, `said`: what was said about a write, word by word
+    """
     if ended:
         return tx.rows(
             "select * from failures where issue = %s and ended_at is not null order by ended_at desc limit %s",
@@ -75,8 +78,9 @@ def records(tx: Tx, issue: str, *, limit: int = 200, ended: bool = False) -> lis
         )
     return tx.rows(
         """
-        select * from failures where issue = %s and ended_at is null
-        order by coalesce(amount, 0) desc, since, record limit %s
+        select f.*, (select cause from deliveries d where f.source = 'delivery' and d.key = f.record) as said
+        from failures f where issue = %s and ended_at is null
+        order by coalesce(f.amount, 0) desc, f.since, f.record limit %s
         """,
         (issue, limit),
     )

@@ -77,6 +77,17 @@ class Chunks(Fact):
     source: str
 
 
+class WriteBudget(Fact):
+    """How often in a row a record may come back changed by our own write before we stop writing it.
+
+    turns  writes in a row of which each came back changed and led to the next, nobody having said anything new
+    hours  in which they are counted
+    """
+
+    turns: int = Field(default=6, gt=0)
+    hours: float = Field(default=24.0, gt=0)
+
+
 class Write(Fact):
     """One vendor object we write.
 
@@ -92,6 +103,7 @@ class Write(Fact):
     read_back_minutes  an object written more than once is read again after this time, to see that the newest value
         stands; None where the vendor does not show it
     chunks    for A: documents over the vendor's limit are written in parts, as one document; absent has no limit
+    write_budget  when a record whose writes come back changed is no longer written
     """
 
     kind: Name
@@ -106,6 +118,7 @@ class Write(Fact):
     read_back_minutes: float | None = Field(default=15, gt=0)
 
     chunks: Chunks | None = None
+    write_budget: WriteBudget = WriteBudget()
 
     @property
     def cool_down(self) -> float:

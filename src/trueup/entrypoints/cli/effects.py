@@ -110,6 +110,32 @@ def halves(workspace: Workspace = None, as_json: Json = False) -> None:
         raise typer.Exit(DIFFERS)
 
 
+@effects.command("circles")
+def circles(workspace: Workspace = None, as_json: Json = False) -> None:
+    """List records that are no longer written because our own writes came back changed; exit 1 while one is stopped.
+
+    Remove what changes the value, then release it: `trueup plan retry --record KEY` and apply the plan.
+    """
+    with answers(as_json):
+        from trueup.store import circles as stops
+
+        with _database(workspace).transaction() as tx:
+            rows = stops.listed(tx)
+
+        def human(data: Any) -> None:
+            lines = [
+                [row["key"], "; ".join(f"{one['field'] or 'an older value'}: {one['told']} → {one['brought']} ({one['system']})"
+                                       for one in row["turns"]),
+                 "released" if row["released_at"] else "stopped"]
+                for row in data["circles"]
+            ]  # fmt: skip
+            table("Circles", ["write that was not made", "what went round", "now"], lines)
+
+        show({"circles": rows}, as_json, human)
+    if any(row["released_at"] is None for row in rows):
+        raise typer.Exit(DIFFERS)
+
+
 @effects.command("undo")
 def undo(process: str, by: By, reason: Reason, workspace: Workspace = None, as_json: Json = False) -> None:
     """Take back what a process made in other systems: projects are archived there, what was not sent is let go."""

@@ -29,6 +29,7 @@ from trueup.entrypoints.web.refusals import REFUSALS
 from trueup.entrypoints.web.rendering import STATIC, show
 from trueup.entrypoints.web.spreadsheet import spreadsheet
 from trueup.entrypoints.web.visitor import Money, Work
+from trueup.model.kinds import MONEY_FIELDS
 from trueup.pipeline.house import House
 from trueup.reporting import (
     billing_desk,
@@ -45,7 +46,6 @@ from trueup.reporting import (
 )
 from trueup.reporting.budgets import budgets
 from trueup.reporting.executive import Executive
-from trueup.reporting.sight import MONEY_FIELDS
 from trueup.reporting.subscribers import states
 from trueup.store.database import Tx
 
