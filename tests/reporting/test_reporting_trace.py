@@ -93,3 +93,17 @@ def test_the_cost_journal_hides_its_totals_and_body(tx):
 def test_an_unknown_identifier_finds_nothing(tx):
     assert trace(tx, "nobody@nowhere") == ()
     assert record(tx, "prj_00000000000000000000000000") is None
+
+
+def test_a_write_that_was_read_back_and_a_job_that_was_asked_after_are_on_the_record(tx, house):
+    gid = gid_of(house, "project", "X01-DE01")
+    tx.run(
+        """
+        insert into delivery_attempts (key, attempt, action, outcome)
+        select min(key), n, action, 'confirmed' from deliveries, (values (98, 'ask'), (99, 'read')) as a (n, action)
+        where gid = %s group by n, action
+        """,
+        (gid,),
+    )
+    told = [moment.sentence for moment in record(tx, gid).timeline if moment.area == "attempt"]
+    assert [sentence.split(",")[0] for sentence in told[-2:]] == ["asked after the job", "read it again"]

@@ -512,7 +512,13 @@ def _attempts(tx: Tx, gid: str) -> list[Moment]:
         """,
         (gid, MOST),
     )
-    words = {"send": "sent", "find": "looked whether it is there", "wait": "waited"}
+    words = {
+        "send": "sent",
+        "find": "looked whether it is there",
+        "wait": "waited",
+        "ask": "asked after the job",
+        "read": "read it again",
+    }
     return [
         Moment(
             row["created_at"],
