@@ -129,7 +129,7 @@ def test_silence_of_a_system_that_can_be_asked_settles_itself(empty):
     assert len(books.documents) == 1
 
 
-def test_every_entry_about_writes_is_gone_through_here():
+def test_every_entry_about_writes_is_gone_through_here_or_in_test_write_budget():
     assert {one.id for one in remedies.general() if one.source == "delivery"} == {
-        "mapping", "configuration", "fault-out", "silence", "unknown",
+        "mapping", "configuration", "fault-out", "silence", "unknown", "write_budget",
     }  # fmt: skip

@@ -66,7 +66,7 @@ def test_f10_a_vampire_is_stopped_and_the_cycle_is_printed_with_the_values_that_
         (stop,) = circles.listed(tx)
         assert [turn["brought"] for turn in stop["turns"]] == ["2.25", "2.50", "2.75"]
         (issue,) = [one for one in issues.listed(tx) if one["code"] == "write_budget"]
-        (record,) = desk.cause(tx, issue["issue"])["failing"]
+        (record,) = desk.cause(tx, issue["issue"], ways.house.remedies())["failing"]
     assert record["said"] == parked["cause"]
 
 
@@ -92,6 +92,9 @@ def test_f10_a_person_releases_it_by_a_plan_and_turns_are_counted_anew(ways):
     vampire(ways)
     ways.client("works").keeps = lambda hours: hours  # somebody has taken the rule away
     (issue,) = ways.rows("select distinct issue from failures where code = 'write_budget' and ended_at is null")
+    with ways.house.database.transaction() as tx:
+        remedy = desk.cause(tx, issue["issue"], ways.house.remedies())["remedy"]
+    assert (remedy["id"], remedy["ways"][0]["then"]) == ("write_budget", "retry")
     plan = plans.propose(ways.house, "retry", Choice(issue=issue["issue"]), by="Li", reason="the rule is off")
     plans.start(ways.house, plan["number"], by="Li")
     while plans.next_batch(ways.house, str(plan["number"])):

@@ -114,7 +114,7 @@ def halves(workspace: Workspace = None, as_json: Json = False) -> None:
 def circles(workspace: Workspace = None, as_json: Json = False) -> None:
     """List records that are no longer written because our own writes came back changed; exit 1 while one is stopped.
 
-    Remove what changes the value, then release it: `trueup plan retry --record KEY` and apply the plan.
+    Remove what changes the value, then release it: `trueup plan retry KEY` and apply the plan.
     """
     with answers(as_json):
         from trueup.store import circles as stops
