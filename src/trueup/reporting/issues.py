@@ -81,10 +81,7 @@ UNWRITTEN: Mapping[str, tuple[Way, ...]] = {
         Way(do="Correct the record at its source", then="itself", who="whoever keeps the record"),
         Way(do="Mend what the sentence names", then="replay"),
     ),
-    "delivery": (
-        Way(do="Mend what the system's sentence names", then="retry"),
-        Way(do="Correct the record at its owner; a newer write takes this one's place", then="itself"),
-    ),
+    "delivery": (Way(do="Mend what the system's sentence names", then="retry"),),
 }
 """Source of a failure -> the ways out that are always there."""
 

@@ -26,7 +26,6 @@ ACTS: Mapping[str, frozenset[str]] = {
     "delivery": frozenset({"retry", "itself"}),
 }
 """Source of a failure -> the acts that can follow a way out of it."""
-BY_KIND: Mapping[str, Literal["retry", "itself"]] = {"limit": "itself"}
 
 
 class Remedy(Fact):
@@ -137,9 +136,7 @@ def of_connector(system: str, manifest: Manifest) -> tuple[Remedy, ...]:
     """Return an entry for each of the vendor's refusals, about deliveries to a system."""
     entries = []
     for code, refusal in manifest.refusals.items():
-        plain = Way(
-            do=refusal.advice, then=BY_KIND.get(refusal.kind, "retry"), who=f"an administrator of {manifest.title}"
-        )
+        plain = Way(do=refusal.advice, then="retry", who=f"an administrator of {manifest.title}")
         entries.append(
             Remedy(
                 id=f"{manifest.connector}/{code}",
