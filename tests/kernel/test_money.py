@@ -42,6 +42,7 @@ def test_minor_units_are_those_of_iso_4217_also_where_tills_use_fewer(digits, co
     assert {code: minor_digits(code) for code in codes.split()} == dict.fromkeys(codes.split(), digits)
 
 
+# The standard lists XXX for `no currency is involved` and XTS for tests: codes of ISO 4217, and no money.
 @pytest.mark.parametrize("code", ["EURO", "eur", "", "USDT", "€", "XXX", "XTS", "EU R"])
 def test_what_is_no_currency_is_not_known(code):
     assert not known_currency(code)

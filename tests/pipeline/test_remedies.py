@@ -7,6 +7,7 @@ import acme_house
 import pytest
 from acme_house import ACCOUNT, DEAL, GOAL, arrival, keep, message, work
 
+from remedy_steps import open_issues
 from trueup.connectors.sdk import registry, remedies
 from trueup.governance import ownership
 from trueup.kernel.errors import Broken
@@ -14,7 +15,6 @@ from trueup.kernel.ids import derive
 from trueup.mapping.file import load
 from trueup.processes import plans
 from trueup.reporting import issues as desk
-from trueup.store import issues
 from trueup.store.inbox import Arrival
 from trueup.store.plans import Choice, change
 
@@ -199,11 +199,6 @@ def fail(house, case):
     work(house)
     (issue,) = open_issues(house)
     return number, issue["issue"]
-
-
-def open_issues(house):
-    with house.database.transaction() as tx:
-        return [one for one in issues.listed(tx) if one["records"]]
 
 
 def shown(house, issue):

@@ -70,29 +70,20 @@ def test_what_is_not_configured_goes_out_once_it_is(empty):
     assert len(books.documents) == 1
 
 
-def test_a_setting_the_client_misses_is_named_alike(empty, monkeypatch):
+@pytest.mark.parametrize(
+    ("trouble", "entry"),
+    [(Broken("the option system_id is missing"), "configuration"), (ZeroDivisionError("a fault of ours"), "fault-out")],
+)
+def test_what_breaks_the_client_sends_nothing_more_until_it_is_mended(empty, monkeypatch, trouble, entry):
     house, books = built(empty, "A")
 
-    def misses(*_):
-        raise Broken("the option system_id is missing")
+    def breaks(*_):
+        raise trouble
 
     with monkeypatch.context() as patch:
-        patch.setattr(target.Target, "post", misses)
+        patch.setattr(target.Target, "post", breaks)
         ask(house, write(1))
-    goes_out(house, named(house, "configuration"))
-    assert len(books.documents) == 1
-
-
-def test_a_fault_of_the_hub_sends_nothing_more_until_it_is_mended(empty, monkeypatch):
-    house, books = built(empty, "A")
-
-    def falls(*_):
-        raise ZeroDivisionError("a fault of ours")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(target.Target, "post", falls)
-        ask(house, write(1))
-    goes_out(house, named(house, "fault-out"))
+    goes_out(house, named(house, entry))
     assert len(books.documents) == 1
 
 

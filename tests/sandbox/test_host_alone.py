@@ -81,7 +81,10 @@ def test_a_killed_sandbox_leaves_its_folder_to_the_next(tmp_path):
         end(second)
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked at in /proc")
+@pytest.mark.skipif(
+    not Path("/proc").is_dir(),
+    reason="macOS has no /proc, and only there is a process that has ended told from one nobody has taken note of",
+)
 def test_the_demo_goes_on_with_the_simulators_a_killed_start_left_on_their_way(tmp_path):
     folder = tmp_path / "sandbox"
     starting = subprocess.Popen([sys.executable, "-c", STARTS, str(folder)], stdout=subprocess.DEVNULL)

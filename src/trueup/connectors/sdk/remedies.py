@@ -7,6 +7,7 @@ is something a person does, and the act of the hub that follows; none of them ac
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
+from operator import itemgetter
 from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -80,27 +81,28 @@ class Remedy(Fact):
         first, *others = (way.do for way in self.ways)
         return ". Or: ".join([first, *(f"{one[:1].lower()}{one[1:]}" for one in others)]) + "."
 
-    def fits(self, failure: Mapping[str, Any]) -> bool:
-        """Say whether the entry is about a failure: a row with source, class, system, object, code and field."""
-        return all(failure[name] == value for name, value in self.about.items())
-
 
 class Catalogue:
     """All entries that hold in one house."""
 
     def __init__(self, entries: Iterable[Remedy]) -> None:
         self.entries = tuple(entries)
-        for number, one in enumerate(self.entries):
-            for other in self.entries[:number]:
-                if _ambiguous(one.about, other.about):
+        self._about = [(one.about, one) for one in self.entries]
+        for number, (about, one) in enumerate(self._about):
+            for known, other in self._about[:number]:
+                if _ambiguous(about, known):
                     raise Broken(
                         f"remedies {other.id} and {one.id} are about the same failures: let one of them name more"
                     )
 
     def of(self, failure: Mapping[str, Any]) -> Remedy | None:
-        """Return the entry that says most about a failure, or None."""
-        fitting = [one for one in self.entries if one.fits(failure)]
-        return max(fitting, key=lambda one: len(one.about), default=None)
+        """Return the entry that says most about a failure (source, class, system, object, code, field), or None."""
+        fitting = [
+            (len(about), one)
+            for about, one in self._about
+            if all(failure[name] == value for name, value in about.items())
+        ]
+        return max(fitting, key=itemgetter(0), default=(0, None))[1]
 
 
 def _ambiguous(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
