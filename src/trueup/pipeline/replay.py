@@ -47,8 +47,9 @@ def trial(
             began = tx.value("select clock_timestamp()")
             if changes:
                 items, _, _ = edited(tx, silent, numbers[0], changes)
-            for start in range(0, 0 if changes else len(numbers), BATCH):
-                items += again(tx, silent, numbers[start : start + BATCH])
+            else:
+                for start in range(0, len(numbers), BATCH):
+                    items += again(tx, silent, numbers[start : start + BATCH])
             money = _money(tx, items)
             seconds = float(tx.value("select extract(epoch from clock_timestamp() - %s)", (began,)))
             raise _Shown
